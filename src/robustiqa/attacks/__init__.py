@@ -1,0 +1,34 @@
+"""Attacks by name. See `robustiqa.core.attack.Attack` and `robustiqa.attacks.objectives`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from robustiqa.core.registry import Registry
+
+if TYPE_CHECKING:
+    from robustiqa.attacks.base import NamedAttack
+
+attacks: Registry[NamedAttack] = Registry(
+    "attack",
+    {
+        "fgsm": "robustiqa.attacks.gradient:FGSM",
+        "ifgsm": "robustiqa.attacks.gradient:IFGSM",
+        "random_sign": "robustiqa.attacks.random_sign:RandomSign",
+    },
+)
+
+
+def create_attack(name: str, **options: Any) -> NamedAttack:
+    """Builds an attack: plain data, to be called with a model and images.
+
+    Args:
+        name: Registry name, such as `ifgsm`.
+        options: Of the attack, such as `eps="4/255"`, `steps=10`, `objective="farther_end"` (a name or an
+            `Objective`).
+
+    Raises:
+        UnknownNameError: if no attack or objective has that name.
+        InputError: if the attack takes no such option, or not with that value.
+    """
+    return attacks.create(name, **options)

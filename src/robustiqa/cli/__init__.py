@@ -1,0 +1,1 @@
+"""The command line. Nothing heavy is imported before a verb does its work, so that `--help` answers at once."""
