@@ -1,0 +1,67 @@
+"""The L-infinity ball in pixel space, the 8-bit grid, and distances between images, all an image at a time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def project_linf(images: Tensor, center: Tensor, eps: float) -> Tensor:
+    """The nearest images within `eps` of `center` and within [0, 1]; shapes (N, 3, H, W)."""
+    return torch.clamp(torch.clamp(images, center - eps, center + eps), 0.0, 1.0)
+
+
+def whole_levels(eps: float) -> int:
+    """How many whole 8-bit levels an L-infinity budget holds: 2 for eps = .01, 4 for 4/255."""
+    return math.floor(255 * eps + 1e-6)
+
+
+def quantize(images: Tensor) -> Tensor:
+    """The nearest 8-bit image, still as float in [0, 1]; what a PNG gives back."""
+    return _from_levels(torch.round(images * 255))
+
+
+def _from_levels(levels: Tensor) -> Tensor:
+    """Levels 0..255 as pixels, to the last bit those of an image file on every device.
+
+    Divides by a tensor: by a Python number, CUDA multiplies with its rounded reciprocal.
+    """
+    return levels / torch.full_like(levels[:1, :1, :1, :1], 255)
+
+
+def to_8bit(images: Tensor, center: Tensor, eps: float) -> Tensor:
+    """The 8-bit images nearest to `images`, clamped level by level to the budget around 8-bit `center`.
+
+    Rounding comes first and the clamp second: rounding toward the clean image would weaken an attack by a third.
+
+    Args:
+        images: Adversarial images, (N, 3, H, W), in [0, 1].
+        center: The clean images they came from, same shape.
+        eps: L-infinity budget in [0, 1] units; `floor(255 * eps)` levels of it exist on the 8-bit grid.
+    """
+    levels = whole_levels(eps)
+    clean = torch.round(center * 255)
+    nearest = torch.round(images * 255)
+    return _from_levels(torch.clamp(torch.clamp(nearest, clean - levels, clean + levels), 0, 255))
+
+
+def linf_distance(images: Tensor, center: Tensor) -> Tensor:
+    """Largest absolute pixel change, (N,)."""
+    return (images - center).abs().flatten(1).amax(1)
+
+
+def l2_distance(images: Tensor, center: Tensor) -> Tensor:
+    """Euclidean length of the change, (N,)."""
+    length: Tensor = torch.linalg.vector_norm((images - center).flatten(1), dim=1)
+    return length
+
+
+def ssim(images: Tensor, center: Tensor) -> Tensor:
+    """Structural similarity, (N,); torchmetrics' (11x11 Gaussian window, sigma 1.5) on [0, 1] RGB."""
+    from torchmetrics.functional.image import structural_similarity_index_measure  # heavy import
+
+    value = structural_similarity_index_measure(images, center, data_range=1.0, reduction="none")
+    assert isinstance(value, Tensor)
+    return value.reshape(-1)
