@@ -1,0 +1,94 @@
+"""Feature extractors from timm, by name, tapped at strides 4, 8, 16 and 32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustiqa.core.errors import InputError, WeightsError
+from robustiqa.models.weights import load_strictly, read_weights
+
+STRIDES = (4, 8, 16, 32)
+
+
+class Backbone(nn.Module):
+    """A timm network that returns its feature maps at given strides; parameter names are timm's.
+
+    Args:
+        name: A timm model name with its weight tag, such as `resnet50.tv_in1k`.
+        strides: Input pixels a feature-map cell stands for, one a tap.
+
+    Attributes:
+        widths: Channels of each tap.
+    """
+
+    def __init__(self, name: str, strides: Sequence[int] = STRIDES) -> None:
+        super().__init__()
+        import timm  # seconds to import
+
+        base = name.partition(".")[0]
+        if base not in timm.list_models():
+            raise InputError(f"timm knows no backbone {name!r}; `timm.list_models()` names them all.")
+        with _without_memory():
+            reductions = _feature_info(timm.create_model(name, features_only=True)).reduction()
+            missing = [stride for stride in strides if stride not in reductions]
+            if missing:
+                raise InputError(
+                    f"backbone {name!r} has features at strides {reductions}, {missing[0]} is not among them."
+                )
+            taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in strides)
+        self.name = name
+        self.network = timm.create_model(name, features_only=True, pretrained=False, out_indices=taps)
+        self.widths: list[int] = _feature_info(self.network).channels()
+
+    def forward(self, normalized: Tensor) -> list[Tensor]:
+        """Feature maps of normalized images (N, 3, H, W), one a stride."""
+        maps: list[Tensor] = self.network(normalized)
+        return maps
+
+    def load_imagenet(self, source: str | Path) -> None:
+        """Loads pretrained weights of the whole classifier; entries behind the last tap are discarded.
+
+        Args:
+            source: A weights file with timm's names, or `timm` to let timm fetch the ones its name stands for.
+
+        Raises:
+            WeightsError: if an entry of the tapped part is missing.
+        """
+        if str(source) == "timm":
+            import timm
+
+            state = timm.create_model(self.name, features_only=True, pretrained=True).state_dict()
+        else:
+            state = read_weights(Path(source)).state
+        wanted = self.network.state_dict()
+        load_strictly(self.network, {name: state[name] for name in wanted if name in state}, f"backbone {self.name!r}")
+
+
+def _feature_info(network: nn.Module) -> Any:
+    """What timm says of the taps; nn.Module's own types hide it."""
+    return network.feature_info
+
+
+@contextmanager
+def _without_memory() -> Iterator[None]:
+    """Builds a throw-away network without memory and without drawing from the global generator."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        yield
+
+
+def load_backbone_weights(model: nn.Module, source: str | Path) -> None:
+    """Loads ImageNet weights into `model.backbone`; see `Backbone.load_imagenet`.
+
+    Raises:
+        WeightsError: if the model has no timm backbone.
+    """
+    backbone = getattr(model, "backbone", None)
+    if not isinstance(backbone, Backbone):
+        raise WeightsError(f"{type(model).__name__} has no timm backbone to load ImageNet weights into.")
+    backbone.load_imagenet(source)

@@ -1,0 +1,154 @@
+"""Weights files: safetensors with metadata, and every form published checkpoints come in; loaded strictly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from robustiqa.core.errors import WeightsError
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "robustiqa"
+NESTED_UNDER = ("model", "state_dict", "params")  # published files wrap the state dict in one of these
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """How the names of a published checkpoint become ours.
+
+    Attributes:
+        renames: (published prefix, our prefix); the first that matches is replaced.
+        discards: Published prefixes of entries that nothing uses.
+    """
+
+    renames: tuple[tuple[str, str], ...]
+    discards: tuple[str, ...] = ()
+
+    def apply(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The state dict under our names."""
+        kept = {name: value for name, value in state.items() if not name.startswith(self.discards or ("\0",))}
+        return {self._rename(name): value for name, value in kept.items()}
+
+    def _rename(self, name: str) -> str:
+        for published, ours in self.renames:
+            if name.startswith(published):
+                return ours + name[len(published) :]
+        return name
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a weights file holds: the state dict without wrapping or prefix, and our metadata if it has any."""
+
+    state: dict[str, Tensor] = field(repr=False)
+    metadata: dict[str, Any]
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Reads safetensors, or a pickle through `weights_only=True`; nested forms and `module.` prefixes are undone.
+
+    Raises:
+        WeightsError: if the file is missing, unreadable, or holds anything but named tensors.
+    """
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}.")
+    metadata: dict[str, Any] = {}
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+                state: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        except SafetensorError as error:
+            raise WeightsError(f"{path} is not a safetensors file or is cut short ({error}).") from None
+    else:
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise WeightsError(
+                f"{path} can't be loaded as plain tensors ({first[:120]}); files that run code when loaded are refused."
+            ) from None
+    return WeightsFile(_unwrap(state, path), metadata)
+
+
+def _unwrap(state: Any, path: Path) -> dict[str, Tensor]:
+    while isinstance(state, dict) and any(isinstance(state.get(name), dict) for name in NESTED_UNDER):
+        state = next(state[name] for name in NESTED_UNDER if isinstance(state.get(name), dict))
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} does not hold a state dict of named tensors.")
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return dict(state)
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Copies a state dict into a module; every name and shape must match.
+
+    Raises:
+        WeightsError: naming the first entry that is missing, left over, or of another shape.
+    """
+    wanted = module.state_dict()
+    for problem, names in (
+        ("lack", sorted(set(wanted) - set(state))),
+        ("hold unknown", sorted(set(state) - set(wanted))),
+    ):
+        if names:
+            raise WeightsError(
+                f"weights for {what} {problem} {names[0]!r} (first of {len(names)}); "
+                "the file is for another model, backbone or version."
+            )
+    for name, value in wanted.items():
+        if value.shape != state[name].shape:
+            raise WeightsError(
+                f"weights for {what} have {name!r} of shape {tuple(state[name].shape)}, expected {tuple(value.shape)}; "
+                "the file is for another model, backbone or version."
+            )
+    module.load_state_dict(dict(state))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, 16 hexadecimal digits; what records name weights by."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def state_hash(module: nn.Module) -> str:
+    """SHA-256 over names, shapes and bytes of a module's state, 16 hexadecimal digits; equal weights, equal hash."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
+    """Writes a safetensors file with metadata: beside the target, synced, then renamed, so that no kill leaves half.
+
+    Args:
+        module: Whose state dict to write.
+        path: Where to.
+        metadata: Model name and options, scale, calibration, dataset, training spec: anything JSON holds.
+        dtype: What to store floating-point entries as; their own type if None.
+    """
+    state = {
+        name: value.detach().to("cpu", dtype if dtype and value.is_floating_point() else None).contiguous()
+        for name, value in module.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True)
+    save_file(state, beside, metadata={METADATA_KEY: text})
+    with beside.open("rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
