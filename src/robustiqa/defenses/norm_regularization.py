@@ -1,0 +1,240 @@
+"""Norm-regularization training (NT): adds the squared L1 norm of the score's input gradient to the training loss.
+
+Defends against: small L-infinity perturbations, which move a score by about eps times that norm (theorem 1).
+Cost: a training step takes 7 units with `FiniteDifference` (2 forward passes, 1 input gradient, 2 full backward
+passes) and 6 with `DoubleBackward`, where plain training takes 3 and the published code 10.
+Source: Liu et al. 2024, "Defense Against Adversarial Attacks on No-Reference Image Quality Models with Gradient
+Norm Regularization", equations 5 to 7.
+Deviations: the clean forward pass is shared with the IQA loss; the perturbed pass leaves batch-norm running
+statistics alone and sees the clean pass's dropout masks. `robustiqa.published` has the released code's behavior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from robustiqa.core.checks import check_scores
+from robustiqa.core.errors import InputError
+from robustiqa.core.penalty import Penalized
+
+Space = Literal["input", "pixel"]
+
+
+class NormEstimator(Protocol):
+    """Estimates ||grad f||_1 an image, differentiably with respect to the weights."""
+
+    def __call__(self, model: nn.Module, images: Tensor, gradient_scale: float) -> tuple[Tensor, Tensor]:
+        """Clean scores (N,) and norms (N,), float32, both attached to the graph."""
+        ...
+
+
+@dataclass(frozen=True)
+class NormRegularization:
+    """The penalty `weight * mean(norm ** 2)`; call it instead of the model, then add it to the loss.
+
+        nt = NormRegularization(estimator=FiniteDifference(h=0.01), weight=1e-3)
+        scores, penalty = nt(model, images)
+        (criterion(scores, mos) + penalty).backward()
+
+    Works with any module from (N, 3, H, W) to scores (N,), under autocast, and with a gradient scaler.
+    The weight is not scale-free: it depends on the score scale (0..100 here), the estimator and h.
+
+    Args:
+        estimator: How the norm is measured.
+        weight: lambda of eq. 5; 0 makes the call a plain forward pass.
+
+    Source: Liu et al. 2024, eq. 5 (exact) and eq. 7 (finite difference).
+    """
+
+    estimator: NormEstimator = field(default_factory=lambda: FiniteDifference())
+    weight: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise InputError(f"the weight of norm regularization must be at least 0, got {self.weight}.")
+
+    def __call__(self, model: nn.Module, images: Tensor, *, gradient_scale: float = 1.0) -> Penalized:
+        """One clean forward pass and the penalty.
+
+        Args:
+            model: In training or eval mode.
+            images: (N, 3, H, W), in [0, 1].
+            gradient_scale: What a gradient scaler multiplies losses by (`scaler.get_scale()`), so that the inner
+                gradient of half-precision scores does not vanish.
+
+        Raises:
+            InputError: if the model does not return (N,) scores, or can't be differentiated as asked.
+        """
+        if self.weight == 0:
+            scores = model(images)
+            check_scores(scores, len(images))
+            return Penalized(scores, scores.new_zeros(()))
+        scores, norms = self.estimator(model, images, gradient_scale)
+        return Penalized(scores, self.weight * norms.square().mean())
+
+
+@dataclass(frozen=True)
+class FiniteDifference:
+    """`|f(x + h d) - f(x)| / h` with `d = sign(grad f(x))`, held constant (eq. 6).
+
+    Gradients reach the weights through both scores. x + h d is not clipped to [0, 1]; sign(0) = 0.
+
+    Args:
+        h: Step length.
+        space: `input` measures h in the model's normalized input (the published code), `pixel` in [0, 1] pixels.
+    """
+
+    h: float = 0.01
+    space: Space = "input"
+
+    def __post_init__(self) -> None:
+        _check_step(self.h, self.space)
+
+    def __call__(self, model: nn.Module, images: Tensor, gradient_scale: float = 1.0) -> tuple[Tensor, Tensor]:
+        """See `NormEstimator`."""
+        replay = Replay(images.device)
+        scores, direction = _scores_and_sign(model, images, gradient_scale)
+        step = self.h * _unit(model, images, self.space) * direction
+        with replay(), frozen_statistics(model):
+            moved = model(images + step)
+        return scores, (moved.float() - scores.float()).abs() / self.h
+
+
+@dataclass(frozen=True)
+class CentralDifference:
+    """`|f(x + h d) - f(x - h d)| / 2h`: the curvature along d cancels; one forward and one backward pass more.
+
+    Args:
+        h: Step length to either side.
+        space: As in `FiniteDifference`.
+    """
+
+    h: float = 0.01
+    space: Space = "input"
+
+    def __post_init__(self) -> None:
+        _check_step(self.h, self.space)
+
+    def __call__(self, model: nn.Module, images: Tensor, gradient_scale: float = 1.0) -> tuple[Tensor, Tensor]:
+        """See `NormEstimator`."""
+        replay = Replay(images.device)
+        scores, direction = _scores_and_sign(model, images, gradient_scale)
+        step = self.h * _unit(model, images, self.space) * direction
+        with frozen_statistics(model):
+            with replay():
+                ahead = model(images + step)
+            with replay():
+                behind = model(images - step)
+        return scores, (ahead.float() - behind.float()).abs() / (2 * self.h)
+
+
+@dataclass(frozen=True)
+class DoubleBackward:
+    """The exact norm by differentiating the gradient again (eq. 5); attention runs on its twice-differentiable kernel.
+
+    Args:
+        space: Of the gradient: with respect to normalized input, or to [0, 1] pixels.
+    """
+
+    space: Space = "input"
+
+    def __post_init__(self) -> None:
+        _check_step(1.0, self.space)
+
+    def __call__(self, model: nn.Module, images: Tensor, gradient_scale: float = 1.0) -> tuple[Tensor, Tensor]:
+        """See `NormEstimator`."""
+        if hasattr(model, "_orig_mod"):
+            raise InputError(
+                "a compiled model can't be differentiated twice; give DoubleBackward the model before torch.compile."
+            )
+        leaf = images.detach().requires_grad_()
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            scores = model(leaf)
+            check_scores(scores, len(images))
+            (gradient,) = torch.autograd.grad(scores.sum() * gradient_scale, leaf, create_graph=True)
+        weighted = gradient.float().abs() * _unit(model, images, self.space)
+        return scores, weighted.flatten(1).sum(1) / gradient_scale
+
+
+def _scores_and_sign(model: nn.Module, images: Tensor, gradient_scale: float) -> tuple[Tensor, Tensor]:
+    """Clean scores with their graph, and the sign of each score's input gradient, detached."""
+    leaf = images.detach().requires_grad_()
+    with torch.enable_grad():
+        scores = model(leaf)
+        check_scores(scores, len(images))
+        (gradient,) = torch.autograd.grad(scores.sum() * gradient_scale, leaf, retain_graph=True)
+    return scores, gradient.sign()
+
+
+def _unit(model: nn.Module, images: Tensor, space: Space) -> Tensor:
+    """Pixels that one unit of `space` stands for, (C, 1, 1) or a scalar; 1 for a module without `input_std`."""
+    inner = getattr(model, "module", model)  # DistributedDataParallel keeps the model there
+    std = getattr(inner, "input_std", None)
+    if space == "pixel" or std is None:
+        return images.new_ones(())
+    return torch.as_tensor(std, dtype=images.dtype, device=images.device).reshape(-1, 1, 1)
+
+
+def _check_step(h: float, space: str) -> None:
+    if not h > 0:
+        raise InputError(f"h must be greater than 0, got {h}.")
+    if space not in ("input", "pixel"):
+        raise InputError(f"space must be 'input' or 'pixel', got {space!r}.")
+
+
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Lets batch norm in training mode use its batch's statistics without moving the running ones or the counter."""
+    tracking = [
+        part
+        for part in model.modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training and part.track_running_stats
+    ]
+    for part in tracking:
+        part.track_running_stats = False
+    try:
+        yield
+    finally:
+        for part in tracking:
+            part.track_running_stats = True
+
+
+class Replay:
+    """Remembers where the global generators stand; `with replay():` draws again what was drawn since then.
+
+    Afterwards they stand where the first pass left them, so the penalty costs no extra draws.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._start = _generator_states(device)
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """The context of one repeated pass."""
+        after = _generator_states(self._device)
+        _set_generator_states(self._device, self._start)
+        try:
+            yield
+        finally:
+            _set_generator_states(self._device, after)
+
+
+def _generator_states(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
+
+
+def _set_generator_states(device: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
