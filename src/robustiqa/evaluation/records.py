@@ -1,0 +1,143 @@
+"""Records: one line a photo, model, attack and goal, appended to a file that survives being killed.
+
+Everything a table or figure shows is computed from these lines; nothing else is kept.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from robustiqa.core.errors import SpecError
+
+SCHEMA_VERSION = 1
+CLEAN = "none"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened to one photo.
+
+    Attributes:
+        key: The photo.
+        mos: Its mean opinion score on 0..100, or None.
+        scored_by: Label of the model that scored it.
+        attacked_on: Label of the model that the attack saw; white-box if and only if it equals `scored_by`.
+        attack: The attack without its objective, such as `ifgsm(eps=4/255, steps=10)`; `none` for a clean record.
+        goal: `lower`, `raise`, `absolute_shift`, ...; `none` for a clean record.
+        variant: `end_to_end` (one perturbation for the photo) or `patchwise` (one for each crop).
+        eps: Budget in [0, 1] units; 0 for a clean record.
+        levels: Whole 8-bit levels of it.
+        clean_score: Score before.
+        float_score: Score of the float adversarial image.
+        score: Score of the 8-bit adversarial image: the one that counts. Clean records repeat `clean_score`.
+        gradient_l1: L1 norm of the clean photo's end-to-end pixel-space gradient (clean records; else None).
+        linf: Largest pixel change of the 8-bit image, in levels of 1/255.
+        l2: Euclidean length of the 8-bit change, in [0, 1] units.
+        ssim: Structural similarity of the 8-bit image to the clean one.
+        queries: Forward passes the attack spent.
+        gradients: Backward passes it spent.
+        schema_version: Of this layout.
+    """
+
+    key: str
+    mos: float | None
+    scored_by: str
+    attacked_on: str
+    attack: str
+    goal: str
+    variant: str
+    eps: float
+    levels: int
+    clean_score: float
+    float_score: float
+    score: float
+    gradient_l1: float | None = None
+    linf: float = 0.0
+    l2: float = 0.0
+    ssim: float = 1.0
+    queries: int = 0
+    gradients: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def identity(self) -> tuple[str, str, str, str, str, str]:
+        """What no two records of a store share."""
+        return (self.scored_by, self.attacked_on, self.attack, self.goal, self.variant, self.key)
+
+    def to_line(self) -> str:
+        """The record as one line of JSON; floats keep every digit."""
+        return json.dumps(asdict(self), separators=(",", ":"), allow_nan=True)
+
+    @staticmethod
+    def from_line(line: str) -> Record:
+        """The record of one line.
+
+        Raises:
+            SpecError: if the line is of another schema version.
+        """
+        values: dict[str, Any] = json.loads(line)
+        if values.get("schema_version") != SCHEMA_VERSION:
+            raise SpecError(
+                f"records of schema version {values.get('schema_version')} can't be read by this version, "
+                f"which writes {SCHEMA_VERSION}; use the version that wrote them."
+            )
+        return Record(**{f.name: values[f.name] for f in fields(Record)})
+
+
+class RecordStore:
+    """An append-only file of records. A line cut short by a kill is dropped when the file is next opened.
+
+    Args:
+        path: A `.jsonl` file; made when the first record comes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._mend()
+
+    def _mend(self) -> None:
+        """Cuts off an unfinished last line."""
+        if not self.path.exists():
+            return
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+                os.fsync(file.fileno())
+
+    def __iter__(self) -> Iterator[Record]:
+        return read_records(self.path) if self.path.exists() else iter(())
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Writes records in one go and waits until they are on the disk."""
+        lines = "".join(record.to_line() + "\n" for record in records).encode()
+        if not lines:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Records of a `.jsonl` or `.jsonl.gz` file, in order."""
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                yield Record.from_line(line.decode())
+
+
+def write_compressed(records: Iterable[Record], path: Path) -> None:
+    """Writes records to a `.jsonl.gz` whose bytes depend on the records alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
+        for record in records:
+            file.write(record.to_line().encode() + b"\n")
