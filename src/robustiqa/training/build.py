@@ -1,0 +1,86 @@
+"""From a training spec to the objects a run works with: model, optimizer, penalty, and the resolved spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from robustiqa.core.dataset import Dataset
+from robustiqa.core.errors import SpecError
+from robustiqa.core.model import QualityModel
+from robustiqa.core.penalty import Penalty
+from robustiqa.core.seeds import derive_seed
+from robustiqa.defenses import estimators, penalties
+from robustiqa.models import create_model
+from robustiqa.models.backbones import load_backbone_weights
+from robustiqa.models.weights import file_hash
+from robustiqa.training.spec import OptimizerSpec, PenaltySpec, TrainingSpec
+
+BACKBONE, HEAD = 0, 1  # the "part" of an optimizer group
+
+
+def resolve(spec: TrainingSpec, dataset: Dataset) -> dict[str, Any]:
+    """The spec as plain values, with what it refers to by name replaced by what was found: data and weights by hash."""
+    values = spec.to_dict()
+    source = spec.model.backbone_weights
+    if source not in ("", "timm"):
+        values["model"]["backbone_weights"] = f"sha256:{file_hash(_existing(source))}"
+    values["dataset"] = {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint(),
+        "split": dataset.split_fingerprint(),
+    }
+    return values
+
+
+def _existing(source: str) -> Path:
+    path = Path(source)
+    if not path.is_file():
+        raise SpecError(f"there is no backbone weights file {path}; give a file, or 'timm' to fetch weights by name.")
+    return path
+
+
+def build_model(spec: TrainingSpec) -> QualityModel:
+    """The untrained model: seeded head, backbone with the weights that the spec names."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(spec.seed, "model"))
+        model = create_model(spec.model.name, backbone=spec.model.backbone)
+    if spec.model.backbone_weights:
+        load_backbone_weights(model, spec.model.backbone_weights)
+    placed: QualityModel = model.to(memory_format=torch.channels_last)
+    return placed
+
+
+def build_optimizer(model: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
+    """One Adam for the whole run, with the backbone and everything else as its two groups."""
+    if spec.name not in ("adam", "adamw"):
+        raise SpecError(f"the optimizer must be 'adam' or 'adamw', got {spec.name!r}.")
+    backbone = [weight for name, weight in model.named_parameters() if name.startswith("backbone.")]
+    head = [weight for name, weight in model.named_parameters() if not name.startswith("backbone.")]
+    groups = [
+        {"params": backbone, "lr": spec.learning_rate, "part": BACKBONE},
+        {"params": head, "lr": spec.learning_rate * spec.head_ratio, "part": HEAD},
+    ]
+    kind = torch.optim.AdamW if spec.name == "adamw" else torch.optim.Adam
+    return kind(groups, weight_decay=spec.weight_decay)
+
+
+def build_penalty(spec: PenaltySpec) -> Penalty:
+    """The penalty that a spec names; at weight 0 it is a plain forward pass."""
+    steps = {} if spec.estimator == "double_backward" else {"h": spec.h}
+    estimator = estimators.create(spec.estimator, space=spec.space, **steps)
+    return penalties.create(spec.name, estimator=estimator, weight=spec.weight)
+
+
+def set_training_mode(model: nn.Module, batch_norm: str) -> None:
+    """Training mode, with batch norm on its batch's statistics (`train`) or on the loaded ones (`frozen`)."""
+    if batch_norm not in ("train", "frozen"):
+        raise SpecError(f"batch_norm must be 'train' or 'frozen', got {batch_norm!r}.")
+    model.train()
+    if batch_norm == "frozen":
+        for part in model.modules():
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.eval()

@@ -1,0 +1,278 @@
+"""Training: a spec and a dataset go in, a run folder with weights comes out; a killed run goes on where it was.
+
+Everything random is a function of (seed, step) or (seed, epoch, photo, draw), so a resumed run is the undisturbed run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from robustiqa.core.dataset import Dataset
+from robustiqa.core.errors import SpecError, WorkFailedError
+from robustiqa.core.model import QualityModel
+from robustiqa.core.penalty import Penalty
+from robustiqa.core.run_folder import open_run_folder, write_atomically
+from robustiqa.core.seeds import derive_seed
+from robustiqa.models.loading import save_model
+from robustiqa.training.build import build_model, build_optimizer, build_penalty, resolve, set_training_mode
+from robustiqa.training.checkpoints import (
+    load_checkpoint,
+    newest_checkpoint,
+    remove_checkpoints,
+    save_checkpoint,
+)
+from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches, epoch_loader
+from robustiqa.training.losses import find_loss, learning_rate_factors
+from robustiqa.training.spec import TrainingSpec
+from robustiqa.training.validation import validate
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+WEIGHTS_FILE = "model.safetensors"
+HISTORY_FILE = "history.json"
+LOG_EVERY = 20  # optimizer steps between lines of the history
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a run stands; what progress bars show."""
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float
+    penalty: float
+    validation_srocc: float | None
+
+
+ProgressListener = Callable[[TrainingProgress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a run is carried out; nothing here changes its result.
+
+    Attributes:
+        device: `cpu`, or None for what Accelerate finds.
+        workers: Processes that read photographs.
+        cache: Folder for decoded photographs, shared between runs; inside the run folder, and removed, if None.
+        checkpoint_every: Optimizer steps between checkpoints, besides one after every epoch.
+        keep_epochs: Whether to keep the weights of every epoch, as `epoch-01.safetensors` and so on.
+        tensorboard: Whether to write TensorBoard scalars (the `tensorboard` extra).
+        progress: Called after every logged step and every epoch.
+    """
+
+    device: str | None = None
+    workers: int = 0
+    cache: Path | None = None
+    checkpoint_every: int = 200
+    keep_epochs: bool = False
+    tensorboard: bool = False
+    progress: ProgressListener | None = None
+
+
+def train(spec: TrainingSpec, dataset: Dataset, folder: Path, options: RunOptions | None = None) -> Path:
+    """Trains a model, or continues a run that was stopped; the last epoch is the result.
+
+    Args:
+        spec: What to train; see `load_recipe`.
+        dataset: With opinion scores and the parts that the spec names.
+        folder: The run folder.
+        options: How to carry it out.
+
+    Returns:
+        The weights file inside the run folder.
+
+    Raises:
+        SpecError: if the folder is of another run, or the spec names what does not exist.
+        WorkFailedError: if the loss stops being finite.
+    """
+    options = options or RunOptions()
+    resolved = resolve(spec, dataset)
+    open_run_folder(folder, resolved)
+    weights = folder / WEIGHTS_FILE
+    if weights.is_file():
+        return weights
+    run = _Run(spec, dataset, folder, options, resolved)
+    run.go()
+    return weights
+
+
+class _Run:
+    """One run in one process: what stays the same from step to step."""
+
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        dataset: Dataset,
+        folder: Path,
+        options: RunOptions,
+        resolved: dict[str, Any],
+    ) -> None:
+        self.spec = spec
+        self.dataset = dataset
+        self.folder = folder
+        self.options = options
+        self.resolved = resolved
+        self.loss_of = find_loss(spec.loss)
+        self.penalty_of: Penalty = build_penalty(spec.penalty)
+        self.accelerator = _accelerator(spec, options)
+        self.model: QualityModel = build_model(spec)
+        if self.model.crop_size is None:
+            raise SpecError(f"{spec.model.name} has no crop size to train with.")
+        optimizer = build_optimizer(self.model, spec.optimizer)
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.network, self.optimizer = self.accelerator.prepare(self.model, optimizer)
+        self.trained = [weight for weight in self.network.parameters() if weight.requires_grad]
+        cache = DecodedPhotos(options.cache or folder / "decoded")
+        photos = dataset.part(spec.data.part)
+        self.crops = Crops(photos, cache, self.model.crop_size, spec.data, spec.seed)
+        self.items = len(photos)
+        self.validation = dataset.part(spec.data.validation) if spec.data.validation in dataset.parts else None
+        self.history: dict[str, list[dict[str, float]]] = {"steps": [], "epochs": []}
+        self.steps_per_epoch = len(self._batches(0))
+        self.steps = self.steps_per_epoch * spec.epochs
+
+    def go(self) -> None:
+        step = self._resume()
+        for epoch in range(step // self.steps_per_epoch, self.spec.epochs):
+            step = self._epoch(epoch, step)
+        if self.accelerator.is_main_process:
+            self._save_weights(self.folder / WEIGHTS_FILE)
+            remove_checkpoints(self.folder)
+            if self.options.cache is None:
+                self.crops.clear_cache()
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> int:
+        checkpoint = newest_checkpoint(self.folder)
+        if checkpoint is None:
+            return 0
+        progress = load_checkpoint(self.accelerator, checkpoint)
+        self.history = progress["history"]
+        return int(progress["step"])
+
+    def _batches(self, epoch: int, first: int = 0) -> EpochBatches:
+        return EpochBatches(
+            self.items,
+            self.spec.data.crops_per_photo,
+            batch_size=self.spec.batch_size,
+            seed=self.spec.seed,
+            epoch=epoch,
+            first=first,
+            rank=self.accelerator.process_index,
+            ranks=self.accelerator.num_processes,
+        )
+
+    def _epoch(self, epoch: int, step: int) -> int:
+        batches = self._batches(epoch, step - epoch * self.steps_per_epoch)
+        pin = self.accelerator.device.type == "cuda"
+        set_training_mode(self.network, self.spec.batch_norm)
+        totals: list[Tensor] = []
+        for images, mos in epoch_loader(self.crops, batches, self.options.workers, pin):
+            totals.append(self._step(step, images, mos))
+            step += 1
+            if step % LOG_EVERY == 0 or step % self.steps_per_epoch == 0:
+                self._log(step, epoch, totals)
+                totals = []
+            if step % self.options.checkpoint_every == 0 and step % self.steps_per_epoch:
+                self._checkpoint(step)
+        self._end_of_epoch(epoch, step)
+        return step
+
+    def _step(self, step: int, images: Tensor, mos: Tensor) -> Tensor:
+        """One optimizer step; returns (loss, penalty) on the device, so that nothing waits for it."""
+        torch.manual_seed(derive_seed(self.spec.seed, "step", step, self.accelerator.process_index))
+        rates = self.spec.optimizer
+        factors = learning_rate_factors(rates.schedule, step, self.steps, self.steps_per_epoch, rates.warmup_steps)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factors[group["part"]]
+        images = images.to(self.accelerator.device, non_blocking=True)
+        mos = mos.to(self.accelerator.device, non_blocking=True)
+        parts = self.spec.accumulation
+        total = torch.zeros(2, device=self.accelerator.device)
+        scaler = self.accelerator.scaler
+        for part, (some, targets) in enumerate(zip(images.chunk(parts), mos.chunk(parts), strict=True)):
+            share = len(some) / len(images)
+            with self.accelerator.no_sync(self.network) if part < parts - 1 else nullcontext():
+                scores, penalty = self.penalty_of(
+                    self.network, some, gradient_scale=scaler.get_scale() if scaler is not None else 1.0
+                )
+                loss = self.loss_of(scores.float(), targets)
+                self.accelerator.backward((loss + penalty) * share, inputs=self.trained)
+            total += share * torch.stack([loss.detach(), penalty.detach()])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return total
+
+    def _log(self, step: int, epoch: int, totals: list[Tensor]) -> None:
+        loss, penalty = torch.stack(totals).mean(0).tolist()
+        if not torch.isfinite(torch.tensor([loss, penalty])).all():
+            raise WorkFailedError(
+                f"training stopped at step {step}: the loss is not finite; "
+                "lower the learning rate or the penalty weight."
+            )
+        self.history["steps"].append({"step": step, "epoch": epoch + 1, "loss": loss, "penalty": penalty})
+        self._tell(step, epoch, None)
+
+    def _end_of_epoch(self, epoch: int, step: int) -> None:
+        found: dict[str, float] = {}
+        if self.validation is not None and self.accelerator.is_main_process:
+            found = validate(self.model, self.validation, self.accelerator.device)
+        self.history["epochs"].append({"epoch": epoch + 1, **found})
+        if self.accelerator.is_main_process:
+            write_atomically(self.folder / HISTORY_FILE, json.dumps(self.history, indent=1) + "\n")
+            if self.options.tensorboard:
+                _write_scalars(self.folder / "tensorboard", self.history, epoch + 1)
+            if self.options.keep_epochs:
+                self._save_weights(self.folder / f"epoch-{epoch + 1:02d}.safetensors")
+        self._checkpoint(step)
+        self._tell(step, epoch, found.get("srocc"))
+
+    def _checkpoint(self, step: int) -> None:
+        save_checkpoint(self.accelerator, self.folder, step, {"step": step, "history": self.history})
+
+    def _save_weights(self, path: Path) -> None:
+        name, backbone = self.spec.model.name, self.spec.model.backbone
+        model = self.accelerator.unwrap_model(self.network)
+        save_model(model, path, name, {"backbone": backbone}, training=self.resolved)
+
+    def _tell(self, step: int, epoch: int, srocc: float | None) -> None:
+        if self.options.progress is None or not self.history["steps"]:
+            return
+        last = self.history["steps"][-1]
+        self.options.progress(
+            TrainingProgress(step, self.steps, epoch + 1, self.spec.epochs, last["loss"], last["penalty"], srocc)
+        )
+
+
+def _accelerator(spec: TrainingSpec, options: RunOptions) -> Accelerator:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # its state is global, and a second run may want another precision
+    return Accelerator(cpu=options.device == "cpu", mixed_precision=spec.precision)
+
+
+def _write_scalars(folder: Path, history: dict[str, list[dict[str, float]]], epoch: int) -> None:
+    """Writes one epoch's scalars for TensorBoard."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(folder), purge_step=None) as writer:
+        for line in history["steps"]:
+            if line["epoch"] == epoch:
+                writer.add_scalar("training/loss", line["loss"], int(line["step"]))
+                writer.add_scalar("training/penalty", line["penalty"], int(line["step"]))
+        for name, value in history["epochs"][-1].items():
+            if name != "epoch":
+                writer.add_scalar(f"validation/{name}", value, int(history["steps"][-1]["step"]))

@@ -1,0 +1,63 @@
+"""Training losses on the 0..100 scale, and learning-rate schedules as pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from robustiqa.core.errors import SpecError
+from robustiqa.core.registry import did_you_mean
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Schedule = Callable[[int, int, int], tuple[float, float]]
+
+LOSSES: dict[str, Loss] = {"l1": F.l1_loss, "mse": F.mse_loss, "huber": F.smooth_l1_loss}
+
+
+def find_loss(name: str) -> Loss:
+    """The loss called `name`: (scores (N,), mos (N,)) to a scalar.
+
+    Raises:
+        SpecError: if there is none.
+    """
+    if name not in LOSSES:
+        raise SpecError(f"unknown loss {name!r}{did_you_mean(name, list(LOSSES))} Known: {', '.join(LOSSES)}.")
+    return LOSSES[name]
+
+
+def _cosine(step: int, steps: int, steps_per_epoch: int) -> tuple[float, float]:
+    """Half a cosine from 1 to 0 for backbone and head alike."""
+    factor = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return factor, factor
+
+
+def _hyperiqa(step: int, steps: int, steps_per_epoch: int) -> tuple[float, float]:
+    """Backbone constant; the head falls tenfold every 6 epochs, and after epoch 8 to the backbone's rate and below.
+
+    Source: the released training code of Su et al. 2020 and Liu et al. 2024 as it was meant: there, the head group
+    is empty from the second epoch on. The head factor is relative to ten times the backbone's rate.
+    """
+    epoch = step // steps_per_epoch
+    return 1.0, 10.0 ** -(epoch // 6) * (0.1 if epoch > 8 else 1.0)
+
+
+SCHEDULES: dict[str, Schedule] = {"cosine": _cosine, "hyperiqa": _hyperiqa}
+
+
+def learning_rate_factors(
+    schedule: str, step: int, steps: int, steps_per_epoch: int, warmup_steps: int
+) -> tuple[float, float]:
+    """What backbone and head learning rates are multiplied by at an optimizer step.
+
+    Raises:
+        SpecError: if there is no such schedule.
+    """
+    if schedule not in SCHEDULES:
+        hint = did_you_mean(schedule, list(SCHEDULES))
+        raise SpecError(f"unknown schedule {schedule!r}{hint} Known: {', '.join(SCHEDULES)}.")
+    warmup = min(1.0, (step + 1) / (warmup_steps + 1))
+    backbone, head = SCHEDULES[schedule](step, steps, steps_per_epoch)
+    return warmup * backbone, warmup * head

@@ -1,0 +1,202 @@
+"""Training specs: what a run is, read from a TOML recipe, overridden by name, and identified by a hash."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from robustiqa.core.errors import SpecError
+from robustiqa.core.registry import did_you_mean
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Which network, and where its backbone's weights come from.
+
+    Attributes:
+        name: Registry name.
+        backbone: timm name.
+        backbone_weights: `timm` (fetched by name), a file, or empty for random weights.
+    """
+
+    name: str = "hyperiqa"
+    backbone: str = "resnet50.tv_in1k"
+    backbone_weights: str = "timm"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSpec:
+    """What a training item is.
+
+    Attributes:
+        crops_per_photo: Random crops of each photo an epoch.
+        flip: Whether half of them are mirrored.
+        noise_std: Standard deviation of Gaussian noise added to pixels, [0, 1] units (the *noise* control).
+        part: Part of the split to train on.
+        validation: Part to watch.
+    """
+
+    crops_per_photo: int = 1
+    flip: bool = True
+    noise_std: float = 0.0
+    part: str = "train"
+    validation: str = "validation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltySpec:
+    """Norm regularization; weight 0 trains the baseline.
+
+    Attributes:
+        name: Registry name of the penalty.
+        weight: lambda.
+        estimator: Registry name of the norm estimator.
+        h: Its step, where it takes one.
+        space: What h is measured in: `input` (normalized) or `pixel`.
+    """
+
+    name: str = "nt"
+    weight: float = 0.0
+    estimator: str = "finite_difference"
+    h: float = 0.01
+    space: str = "input"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec:
+    """Adam, one for the whole run, and its schedule.
+
+    Attributes:
+        learning_rate: Of the backbone.
+        head_ratio: The head's learning rate over the backbone's.
+        weight_decay: L2 in the gradient, as the published code has it; `adamw` decouples it.
+        name: `adam` or `adamw`.
+        schedule: `cosine` (ends at zero) or `hyperiqa` (the steps its authors intended for the head).
+        warmup_steps: Linear warm-up.
+    """
+
+    learning_rate: float = 2e-5
+    head_ratio: float = 10.0
+    weight_decay: float = 5e-4
+    name: str = "adam"
+    schedule: str = "cosine"
+    warmup_steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """One training run, whole. Two runs of equal specs on equal data give equal weights at equal thread counts.
+
+    Attributes:
+        epochs: How many; the last one is the result.
+        batch_size: Items an optimizer step, over all processes.
+        accumulation: Parts that a step's items are run in, to save memory.
+        loss: `l1`, `mse` or `huber`, on the 0..100 scale.
+        batch_norm: `train` (batch statistics) or `frozen` (those of the loaded weights).
+        precision: `no` (float32), `bf16` or `fp16`.
+        seed: Of initial head weights, order, crops, flips, noise and dropout.
+    """
+
+    model: ModelSpec = field(default_factory=ModelSpec)
+    data: DataSpec = field(default_factory=DataSpec)
+    penalty: PenaltySpec = field(default_factory=PenaltySpec)
+    optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
+    epochs: int = 16
+    batch_size: int = 16
+    accumulation: int = 1
+    loss: str = "l1"
+    batch_norm: str = "train"
+    precision: str = "no"
+    seed: int = 0
+
+    def with_values(self, values: Mapping[str, Any]) -> TrainingSpec:
+        """The spec with dotted overrides such as `{"penalty.weight": 1e-3, "seed": 1}` applied.
+
+        Raises:
+            SpecError: naming the first field that does not exist, or has a value of another type.
+        """
+        spec = self
+        for path, value in values.items():
+            spec = _with_value(spec, path.split("."), value, path)
+        return spec
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain values, for files."""
+        return asdict(self)
+
+
+def _with_value(spec: T, path: list[str], value: Any, whole: str) -> T:
+    assert is_dataclass(spec) and not isinstance(spec, type)
+    known = [f.name for f in fields(spec)]
+    if path[0] not in known:
+        raise SpecError(f"a training spec has no {whole!r}{did_you_mean(path[0], known)} Known: {', '.join(known)}.")
+    old = getattr(spec, path[0])
+    if len(path) > 1 and is_dataclass(old):
+        return replace(spec, **{path[0]: _with_value(old, path[1:], value, whole)})
+    return replace(spec, **{path[0]: _typed(value, type(old), whole)})
+
+
+def _typed(value: Any, wanted: type, where: str) -> Any:
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not wanted:
+        raise SpecError(f"{where} must be {wanted.__name__}, got {value!r}.")
+    return value
+
+
+def spec_from_dict(values: Mapping[str, Any]) -> TrainingSpec:
+    """The spec that nested plain values stand for; what is left out keeps its default.
+
+    Raises:
+        SpecError: naming the first unknown field or wrong type.
+    """
+    return _from_dict(TrainingSpec, values, "")
+
+
+def _from_dict(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    hints = get_type_hints(kind)
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise SpecError(f"a training spec has no {where + name!r}{did_you_mean(name, list(hints))}")
+        if is_dataclass(hints[name]):
+            if not isinstance(value, Mapping):
+                raise SpecError(f"{where + name} must be a table, got {value!r}.")
+            made[name] = _from_dict(hints[name], value, f"{where}{name}.")
+        else:
+            made[name] = _typed(value, hints[name], where + name)
+    return kind(**made)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship with the package."""
+    folder = resources.files("robustiqa.training") / "recipes"
+    return sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml"))
+
+
+def load_recipe(recipe: str | Path) -> TrainingSpec:
+    """Reads a recipe by name, or a TOML file.
+
+    Raises:
+        SpecError: if there is no such recipe, or it holds unknown fields.
+    """
+    if Path(recipe).suffix == ".toml":
+        path = Path(recipe)
+        if not path.is_file():
+            raise SpecError(f"there is no recipe file {path}.")
+        text = path.read_text(encoding="utf-8")
+    else:
+        if str(recipe) not in recipe_names():
+            hint = did_you_mean(str(recipe), recipe_names())
+            raise SpecError(f"unknown recipe {str(recipe)!r}{hint} Known: {', '.join(recipe_names())}.")
+        text = (resources.files("robustiqa.training") / "recipes" / f"{recipe}.toml").read_text(encoding="utf-8")
+    try:
+        return spec_from_dict(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"recipe {recipe} is not valid TOML: {error}.") from None
