@@ -1,0 +1,209 @@
+"""What to do to the scores: every objective by name.
+
+The choice changes what a table shows. `farther_end` is the paper's; where most scores lie on one side of
+mid-scale it moves nearly all of them together, which keeps their ranks. `worst_of_both` and `rank_split` do
+not have that gap.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from robustiqa.core.errors import InputError
+from robustiqa.core.model import ScoreScale
+from robustiqa.core.objective import Goal, Objective, push
+from robustiqa.core.registry import Registry
+
+objectives: Registry[Objective] = Registry(
+    "objective",
+    {
+        "lower": "robustiqa.attacks.objectives:Lower",
+        "raise": "robustiqa.attacks.objectives:Raise",
+        "farther_end": "robustiqa.attacks.objectives:FartherEnd",
+        "worst_of_both": "robustiqa.attacks.objectives:WorstOfBoth",
+        "rank_split": "robustiqa.attacks.objectives:RankSplit",
+        "absolute_shift": "robustiqa.attacks.objectives:AbsoluteShift",
+        "squared_shift": "robustiqa.attacks.objectives:SquaredShift",
+        "target": "robustiqa.attacks.objectives:Target",
+    },
+)
+
+
+def create_objective(objective: str | Objective, **options: Any) -> Objective:
+    """The objective of that name; one that was built already is returned as it is.
+
+    Args:
+        objective: Registry name, such as `worst_of_both`, or an `Objective`.
+        options: Its fields, such as `threshold=50.0` for `rank_split`.
+
+    Raises:
+        UnknownNameError: if no objective has that name.
+        InputError: if a field is unknown or missing, or fields come with an objective that was built already.
+    """
+    if isinstance(objective, Objective):
+        if options:
+            raise InputError(f"fields of an objective go with its name, got {objective!r} and {sorted(options)}.")
+        return objective
+    if not isinstance(objective, str):
+        raise InputError(f"objective must be a name or an Objective, got {type(objective).__name__}.")
+    for part in fields(objectives.get(objective)):
+        if part.default is MISSING and part.name not in options:
+            raise InputError(
+                f"objective {objective!r} needs a {part.name}; build it with "
+                f"create_objective({objective!r}, {part.name}=...)."
+            )
+    return objectives.create(objective, **options)
+
+
+@dataclass(frozen=True)
+class Lower(Objective):
+    """Every score down."""
+
+    name: ClassVar[str] = "lower"
+
+    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
+        """One goal: minus the score."""
+        return (push(clean_scores, -1.0),)
+
+
+@dataclass(frozen=True)
+class Raise(Objective):
+    """Every score up."""
+
+    name: ClassVar[str] = "raise"
+
+    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
+        """One goal: the score."""
+        return (push(clean_scores, 1.0),)
+
+
+@dataclass(frozen=True)
+class FartherEnd(Objective):
+    """Scores above mid-scale down, all others up: toward the end of the scale that is farther away.
+
+    Source: Liu et al. 2024, the loss that their supplement calls L_mid.
+    Deviations: the middle is the model's own scale's, where the published code has 50.
+    """
+
+    name: ClassVar[str] = "farther_end"
+
+    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
+        """One goal, its direction decided image by image."""
+        return (_push_apart(clean_scores, scale.middle),)
+
+
+@dataclass(frozen=True)
+class WorstOfBoth(Objective):
+    """Lowers and raises every score in two runs; the larger change is kept, photo by photo."""
+
+    name: ClassVar[str] = "worst_of_both"
+
+    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
+        """Two goals: lowering (0) and raising (1)."""
+        return (push(clean_scores, -1.0), push(clean_scores, 1.0))
+
+
+@dataclass(frozen=True)
+class RankSplit(Objective):
+    """Scores above `threshold` down, all others up: what reverses ranks most with one direction a photo.
+
+    Args:
+        threshold: The model's own median score over the clean evaluation set, so that no batch decides it.
+    """
+
+    name: ClassVar[str] = "rank_split"
+
+    threshold: float
+
+    def __post_init__(self) -> None:
+        _check_finite(self.threshold, "threshold")
+
+    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
+        """One goal, its direction decided image by image."""
+        return (_push_apart(clean_scores, self.threshold),)
+
+
+@dataclass(frozen=True)
+class AbsoluteShift(Objective):
+    """Away from the clean score, in whichever direction the first step leads.
+
+    Source: Liu et al. 2024, published code, a commented-out loss.
+    Deviations: there its sign is that of a descent, which would pull scores back; here it is climbed.
+    """
+
+    name: ClassVar[str] = "absolute_shift"
+    flat_at_start: ClassVar[bool] = True
+
+    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
+        """One goal: the absolute change."""
+        return (_Shift(clean_scores, power=1),)
+
+
+@dataclass(frozen=True)
+class SquaredShift(Objective):
+    """As `absolute_shift`, squared: the same direction for signed steps, larger gradients for weighted ones.
+
+    Source: Liu et al. 2024, published code, a commented-out loss.
+    """
+
+    name: ClassVar[str] = "squared_shift"
+    flat_at_start: ClassVar[bool] = True
+
+    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
+        """One goal: the squared change."""
+        return (_Shift(clean_scores, power=2),)
+
+
+@dataclass(frozen=True)
+class Target(Objective):
+    """Every score toward one value.
+
+    Args:
+        score: Where to, on the model's scale.
+
+    Source: Yang et al. 2024 (score-manipulating attack, arXiv 2404.13277), second stage.
+    """
+
+    name: ClassVar[str] = "target"
+
+    score: float
+
+    def __post_init__(self) -> None:
+        _check_finite(self.score, "score")
+
+    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
+        """One goal: minus the squared distance to `score`."""
+        return (_Approach(self.score),)
+
+
+@dataclass(frozen=True)
+class _Shift:
+    clean_scores: Tensor  # (N,)
+    power: int
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        return (scores - self.clean_scores).abs() ** self.power
+
+
+@dataclass(frozen=True)
+class _Approach:
+    score: float
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        return -((scores - self.score) ** 2)
+
+
+def _push_apart(clean_scores: Tensor, threshold: float) -> Goal:
+    """Down above `threshold`, up at it and below."""
+    above = clean_scores > threshold
+    return push(clean_scores, torch.where(above, -1.0, 1.0))
+
+
+def _check_finite(value: float, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{name} must be a finite number on the model's score scale, got {value!r}.")
