@@ -106,6 +106,7 @@ class ModelWrapper(QualityModel):
         super().__init__(model.input_mean.tolist(), model.input_std.tolist())
         self.model = model
         self.scale = model.scale
+        self.train(model.training)
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

@@ -53,9 +53,7 @@ def create_dataset(spec: str, **options: Any) -> Dataset:
     name, path = _parse(spec)
     if name in _WITHOUT_PATH:
         if path is not None:
-            raise DataError(
-                f"dataset {name!r} is made from a seed and takes no path, got {str(path)!r}; leave it out."
-            )
+            raise DataError(f"dataset {name!r} is made from a seed and takes no path, got {str(path)!r}; leave it out.")
         return datasets.create(name, **options)
     if path is None:
         raise DataError(f"dataset {name!r} needs its folder; write {name}:PATH.")
