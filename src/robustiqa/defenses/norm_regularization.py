@@ -25,13 +25,14 @@ from robustiqa.core.errors import InputError
 from robustiqa.core.penalty import Penalized
 
 Space = Literal["input", "pixel"]
+Side = Literal["up", "random"]
 
 
 class NormEstimator(Protocol):
     """Estimates ||grad f||_1 an image, differentiably with respect to the weights."""
 
     def __call__(self, model: nn.Module, images: Tensor, gradient_scale: float) -> tuple[Tensor, Tensor]:
-        """Clean scores (N,) and norms (N,), float32, both attached to the graph."""
+        """Clean scores (N,) and norms (N,), at least float32, both attached to the graph."""
         ...
 
 
@@ -86,25 +87,35 @@ class FiniteDifference:
 
     Gradients reach the weights through both scores. x + h d is not clipped to [0, 1]; sign(0) = 0.
 
+    As h goes to 0 both sides of x give the same norm. A step as long as an attack's leaves the linear range, and a
+    network trained with it on one side learns to resist being raised while it can still be lowered.
+
     Args:
         h: Step length.
         space: `input` measures h in the model's normalized input (the published code), `pixel` in [0, 1] pixels.
+        side: `up` steps along d (the paper), `random` along d or -d, drawn for each image from the global generator.
     """
 
     h: float = 0.01
     space: Space = "input"
+    side: Side = "up"
 
     def __post_init__(self) -> None:
         _check_step(self.h, self.space)
+        if self.side not in ("up", "random"):
+            raise InputError(f"side must be 'up' or 'random', got {self.side!r}.")
 
     def __call__(self, model: nn.Module, images: Tensor, gradient_scale: float = 1.0) -> tuple[Tensor, Tensor]:
         """See `NormEstimator`."""
+        length = self.h * _unit(model, images, self.space)
+        if self.side == "random":
+            length = length * (2 * torch.randint(2, (len(images), 1, 1, 1), device=images.device) - 1)
         replay = Replay(images.device)
         scores, direction = _scores_and_sign(model, images, gradient_scale)
-        step = self.h * _unit(model, images, self.space) * direction
+        step = length * direction
         with replay(), frozen_statistics(model):
             moved = model(images + step)
-        return scores, (moved.float() - scores.float()).abs() / self.h
+        return scores, (_wide(moved) - _wide(scores)).abs() / self.h
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,7 @@ class CentralDifference:
                 ahead = model(images + step)
             with replay():
                 behind = model(images - step)
-        return scores, (ahead.float() - behind.float()).abs() / (2 * self.h)
+        return scores, (_wide(ahead) - _wide(behind)).abs() / (2 * self.h)
 
 
 @dataclass(frozen=True)
@@ -159,7 +170,7 @@ class DoubleBackward:
             scores = model(leaf)
             check_scores(scores, len(images))
             (gradient,) = torch.autograd.grad(scores.sum() * gradient_scale, leaf, create_graph=True)
-        weighted = gradient.float().abs() * _unit(model, images, self.space)
+        weighted = _wide(gradient).abs() * _unit(model, images, self.space)
         return scores, weighted.flatten(1).sum(1) / gradient_scale
 
 
@@ -171,6 +182,11 @@ def _scores_and_sign(model: nn.Module, images: Tensor, gradient_scale: float) ->
         check_scores(scores, len(images))
         (gradient,) = torch.autograd.grad(scores.sum() * gradient_scale, leaf, retain_graph=True)
     return scores, gradient.sign()
+
+
+def _wide(values: Tensor) -> Tensor:
+    """Half precision as float32, in which a small difference survives; float32 and float64 as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _unit(model: nn.Module, images: Tensor, space: Space) -> Tensor:

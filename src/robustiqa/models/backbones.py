@@ -34,6 +34,9 @@ class Backbone(nn.Module):
         base = name.partition(".")[0]
         if base not in timm.list_models():
             raise InputError(f"timm knows no backbone {name!r}; `timm.list_models()` names them all.")
+        tagged = list(timm.models.get_arch_pretrained_cfgs(base))
+        if name != base and name not in tagged:
+            raise InputError(f"timm knows no backbone {name!r}; it knows {', '.join(tagged)}.")
         with _without_memory():
             reductions = _feature_info(timm.create_model(name, features_only=True)).reduction()
             missing = [stride for stride in strides if stride not in reductions]
@@ -45,11 +48,12 @@ class Backbone(nn.Module):
         self.name = name
         self.network = timm.create_model(name, features_only=True, pretrained=False, out_indices=taps)
         self.widths: list[int] = _feature_info(self.network).channels()
+        self._channels_come_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
 
     def forward(self, normalized: Tensor) -> list[Tensor]:
-        """Feature maps of normalized images (N, 3, H, W), one a stride."""
+        """Feature maps of normalized images (N, 3, H, W), one a stride, each (N, width, H / stride, W / stride)."""
         maps: list[Tensor] = self.network(normalized)
-        return maps
+        return [features.movedim(-1, 1) for features in maps] if self._channels_come_last else maps
 
     def load_imagenet(self, source: str | Path) -> None:
         """Loads pretrained weights of the whole classifier; entries behind the last tap are discarded.

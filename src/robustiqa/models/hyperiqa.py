@@ -108,7 +108,7 @@ class HyperIQA(QualityModel):
             )
         maps = self.backbone(normalized)
         with torch.autocast(normalized.device.type, enabled=False):
-            return self._head([features.float() for features in maps])
+            return self._head([features.to(self.global_tap.weight.dtype) for features in maps])
 
     def _head(self, maps: list[Tensor]) -> Tensor:
         last = maps[-1]

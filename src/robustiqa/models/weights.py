@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,14 +73,26 @@ def read_weights(path: Path) -> WeightsFile:
         except SafetensorError as error:
             raise WeightsError(f"{path} is not a safetensors file or is cut short ({error}).") from None
     else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise WeightsError(
-                f"{path} can't be loaded as plain tensors ({first[:120]}); files that run code when loaded are refused."
-            ) from None
+        state = _read_pickle(path)
     return WeightsFile(_unwrap(state, path), metadata)
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"{path} can't be read ({error.strerror}).") from None
+    except Exception as error:  # bytes that are no pickle fail in any way at all
+        called = re.search(r"GLOBAL (\S+)", str(error))
+        if called is not None:
+            raise WeightsError(
+                f"{path} is refused, for loading it would run {called[1]}; weights files hold plain tensors only."
+            ) from None
+        raise WeightsError(
+            f"{path} is not a weights file, or is cut short; safetensors and torch.save are read."
+        ) from None
 
 
 def _unwrap(state: Any, path: Path) -> dict[str, Tensor]:

@@ -70,8 +70,9 @@ def build_optimizer(model: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimi
 
 def build_penalty(spec: PenaltySpec) -> Penalty:
     """The penalty that a spec names; at weight 0 it is a plain forward pass."""
-    steps = {} if spec.estimator == "double_backward" else {"h": spec.h}
-    estimator = estimators.create(spec.estimator, space=spec.space, **steps)
+    values = {"h": spec.h, "space": spec.space, "side": spec.side}
+    taken = {"finite_difference": ("h", "space", "side"), "central_difference": ("h", "space"), "double_backward": ("space",)}
+    estimator = estimators.create(spec.estimator, **{name: values[name] for name in taken.get(spec.estimator, ())})
     return penalties.create(spec.name, estimator=estimator, weight=spec.weight)
 
 

@@ -59,6 +59,7 @@ class PenaltySpec:
         estimator: Registry name of the norm estimator.
         h: Its step, where it takes one.
         space: What h is measured in: `input` (normalized) or `pixel`.
+        side: Which side a `finite_difference` steps to: `up` (the paper) or `random`.
     """
 
     name: str = "nt"
@@ -66,6 +67,7 @@ class PenaltySpec:
     estimator: str = "finite_difference"
     h: float = 0.01
     space: str = "input"
+    side: str = "up"
 
 
 @dataclass(frozen=True, kw_only=True)
