@@ -106,7 +106,7 @@ class Evaluation:
         Raises:
             InputError: if there is no such model.
         """
-        found = [record for record in self.records if record.scored_by == model and record.attack == CLEAN]
+        found = self._runs.get((model, model, CLEAN, "end_to_end"), {}).get(CLEAN)
         if not found:
             raise InputError(f"no clean scores of {model!r}; the evaluation holds: {', '.join(self.models)}.")
         return Scores(_sorted(found), CLEAN)

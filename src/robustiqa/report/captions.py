@@ -1,0 +1,133 @@
+"""What a table or figure must say about itself: photographs, seeds, intervals, budgets, who was attacked and how.
+
+Notes say it in key words; `method` explains the words once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robustiqa.evaluation.measures import Condition, Group
+from robustiqa.evaluation.records import CLEAN
+from robustiqa.evaluation.study import Study
+from robustiqa.evaluation.summary import LEVEL
+
+OBJECTIVES = {
+    "worst_of_both": "worst of both directions",
+    "rank_split": "rank split",
+    "farther_end": "farther end (the paper's)",
+    "lower": "lower every score",
+    "raise": "raise every score",
+}
+MEANINGS = {
+    "worst_of_both": "Worst of both directions: each score is lowered and raised; the larger change counts.",
+    "rank_split": "Rank split: scores above the model's own clean median are lowered, the others raised, which upsets "
+    "their order most.",
+    "farther_end": "Farther end, the paper's objective: scores above the middle of the scale are lowered, the others "
+    "raised. Where most scores lie on one side, they move together and keep their order, so it flatters.",
+}
+VARIANTS = {"end_to_end": "end to end", "patchwise": "patchwise"}
+PROTOCOLS = {
+    "covering grid": "a photograph's score is the mean over the smallest even grid of crops that covers it, the same "
+    "crops clean and attacked",
+    "as the model has it": "the model scores a photograph whole",
+}
+
+
+def objective_name(objective: str) -> str:
+    """An objective in words."""
+    return OBJECTIVES.get(objective, objective.replace("_", " "))
+
+
+def budget(study: Study, attack: str) -> str:
+    """An attack, its eps, and what is left of it on the 8-bit grid."""
+    eps, levels = study.budgets[attack]
+    size = "" if "eps=" in attack else f", eps {eps:.4g}"
+    return f"{attack}{size}, {levels} whole 8-bit level{'s' * (levels != 1)}"
+
+
+def photographs(study: Study) -> str:
+    """How many, and of what."""
+    name = study.evaluation.info.get("dataset", {}).get("name")
+    count = len(study.evaluation.clean(study.columns[0].labels[0]))
+    return f"{count} photograph{'s' * (count != 1)}" + (f" of {name}" if name else "")
+
+
+def notes(
+    study: Study, groups: Sequence[Group], conditions: Sequence[Condition] = (), *extra: str, interval: bool = True
+) -> tuple[str, ...]:
+    """What the numbers of some groups under some conditions are, in key words.
+
+    Args:
+        study: What the numbers are of.
+        groups: Whose they are.
+        conditions: Under what; none for clean scores.
+        extra: Sentences that come first.
+        interval: Whether there are brackets to explain.
+    """
+    seeds = ", ".join(f"{group.name} {_count(len(group.labels), 'seed')}" for group in groups)
+    said = [f"n = {photographs(study)}", seeds]
+    if interval:
+        said.append(f"[{LEVEL:.0%} bootstrap over photographs, {study.summary.samples} resamples, paired]")
+    attacked = [condition for condition in conditions if condition.attack != CLEAN]
+    if attacked:
+        said.append("; ".join(budget(study, attack) for attack in dict.fromkeys(c.attack for c in attacked)))
+        said.append(" and ".join(dict.fromkeys(f"{c.precision} images" for c in attacked)))
+        transfer = any(condition.attacked_on is not None for condition in attacked)
+        said.append("attacked on → scored by, as marked" if transfer else "white-box: attacked on = scored by")
+        said.append(" and ".join(dict.fromkeys(VARIANTS[c.variant] for c in attacked)))
+    said += _protocols(study, groups)
+    return (*extra, "\u00a0· ".join(said).replace("%", "\u00a0%") + ".")
+
+
+def method(study: Study) -> tuple[str, ...]:
+    """How the numbers were made, in sentences, once for all tables and figures."""
+    several = [group for group in study.columns if len(group.labels) > 1]
+    comparison = [f"{group.name} is {', '.join(group.labels)}" for group in (several and study.columns)]
+    variants = set(study.variants)
+    objectives = dict.fromkeys(
+        objective
+        for variant in study.variants
+        for attack in study.attacks
+        for objective in study.objectives(attack, variant)
+    )
+    said = [
+        str(study.notes.get("dataset_note", "")),
+        f"Values are means over seeds: {'; '.join(comparison)}. Each seed's value stands under “Every model by itself”."
+        if several
+        else "",
+        f"Brackets: {LEVEL:.0%} percentile bootstrap intervals over photographs ({study.summary.samples} resamples, "
+        f"seed {study.summary.seed}). All models share the resamples, and seeds are averaged within each, so "
+        "differences and reductions are paired. The brackets do not cover other seeds of training.".replace(
+            "%", "\u00a0%"
+        ),
+        "Score protocol: " + "; ".join(PROTOCOLS.get(name, name) for name in _protocols(study, study.columns)) + "."
+        if _protocols(study, study.columns)
+        else "",
+    ]
+    if study.attacks:
+        said += [
+            "What counts is the 8-bit image, rounded and within the budget's whole levels, as a file can hold it; the "
+            "float image is shown beside it.",
+            *(MEANINGS[objective] for objective in objectives if objective in MEANINGS),
+            "Change / clean spread: the root mean square change over the standard deviation of the model's own clean "
+            "scores. Squeezing scores together does not lower it.",
+            "White-box: each model is attacked on itself."
+            if len(study.labels) > 1
+            else "White-box: the attack sees the model.",
+        ]
+    if "end_to_end" in variants:
+        said.append("End to end: one perturbation for the whole photograph.")
+    if "patchwise" in variants:
+        said.append("Patchwise: one perturbation a crop, as in the papers; no image file can hold it.")
+    return tuple(sentence for sentence in said if sentence)
+
+
+def _protocols(study: Study, groups: Sequence[Group]) -> list[str]:
+    models = study.evaluation.info.get("models", {})
+    found = [models.get(label, {}).get("protocol") for group in groups for label in group.labels]
+    return [str(name) for name in dict.fromkeys(found) if name]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

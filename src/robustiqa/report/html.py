@@ -1,0 +1,216 @@
+"""The report: one file that needs nothing else, readable on a telephone, in the dark, by keyboard and by ear."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustiqa.core.run_folder import write_atomically
+from robustiqa.evaluation.study import Study, study
+from robustiqa.evaluation.summary import SAMPLES
+from robustiqa.evaluation.views import Evaluation
+from robustiqa.report.captions import method, photographs
+from robustiqa.report.figures import COLORS, FAINT, INK, Figure, all_figures
+from robustiqa.report.findings import KeyFigure, findings, key_figures
+from robustiqa.report.layouts import all_tables
+from robustiqa.report.tables import Table, number
+
+if TYPE_CHECKING:
+    from robustiqa.report.gallery import GalleryItem
+
+Facts = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+# Colors of figures that follow the page's, light or dark
+PAGE_COLORS = {INK: "var(--ink)", FAINT: "var(--grid)", COLORS[0]: "var(--base)", COLORS[1]: "var(--accent)"}
+SECTIONS = ("Summary", "Results", "Controls", "Figures", "Gallery", "More", "Method", "Rebuild")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation says; the same evaluation gives the same bytes.
+
+    Attributes:
+        title: Of the page.
+        subtitle: Photographs and attacks in a line.
+        findings: What was found, in sentences.
+        keys: The few numbers to remember.
+        tables: Each of them turns into Markdown, LaTeX or CSV.
+        figures: Each of them holds its SVG.
+        gallery: Photographs that moved farthest.
+        commands: That made the records, as far as they say.
+        method: How the numbers were made, in sentences.
+        facts: Models, dataset and environment.
+    """
+
+    title: str
+    subtitle: str
+    findings: tuple[str, ...]
+    keys: tuple[KeyFigure, ...]
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+    gallery: tuple[GalleryItem, ...]
+    commands: tuple[str, ...]
+    method: tuple[str, ...]
+    facts: Facts
+
+    def to_html(self, path: str | Path) -> Path:
+        """Writes the page; it appears whole or not at all.
+
+        Args:
+            path: Where to; its folder is made if there is none.
+
+        Returns:
+            The path.
+        """
+        path = Path(path)
+        write_atomically(path, self.html())
+        return path
+
+    def html(self) -> str:
+        """The page."""
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+        from markupsafe import Markup
+
+        templates = Environment(
+            loader=PackageLoader("robustiqa.report"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+        )
+        source = templates.get_template("style.css").render()
+        groups = {
+            "main_tables": [t for t in self.tables if t.main and not t.name.startswith("controls")],
+            "controls": [t for t in self.tables if t.name.startswith("controls")],
+            "more_tables": [t for t in self.tables if not t.main],
+            "figures": [(figure, Markup(_inline(figure.svg))) for figure in self.figures],  # ours, not a user's text
+            "gallery": [_shown(item) for item in self.gallery],
+        }
+        shown = {"Controls": "controls", "Figures": "figures", "Gallery": "gallery", "More": "more_tables"}
+        sections = [(name.lower(), name) for name in SECTIONS if name not in shown or groups[shown[name]]]
+        return templates.get_template("report.html.j2").render(
+            report=self, style=Markup(source), sections=sections, gallery_note=_gallery_note(self.gallery), **groups
+        )
+
+    def to_markdown(self) -> str:
+        """Findings and tables as Markdown."""
+        points = "\n".join(f"- {sentence}" for sentence in self.findings)
+        tables = "\n".join(table.to_markdown() for table in self.tables)
+        said = "## Method\n\n" + "\n".join(f"- {sentence}" for sentence in self.method) + "\n"
+        commands = "```\n" + "\n".join(self.commands) + "\n```\n" if self.commands else ""
+        return "\n".join(part for part in (f"# {self.title}\n", f"{points}\n", tables, said, commands) if part)
+
+
+def report(
+    evaluation: Evaluation, gallery: Sequence[GalleryItem] = (), *, samples: int = SAMPLES, seed: int = 0
+) -> Report:
+    """Makes tables, figures and sentences of an evaluation: `riq.report(run).to_html("report.html")`.
+
+    Args:
+        evaluation: Its `info["info"]` may say what is compared (`robustiqa.evaluation.study`), the `calibration`
+            of each model for mapped scores, a `title`, a `dataset_note`, and the `commands` that made the records.
+        gallery: From `robustiqa.report.gallery.build_gallery`.
+        samples: Bootstrap resamples.
+        seed: Of the resamples.
+
+    Raises:
+        InputError: if there are no records, they are unfinished, or the comparison does not fit them.
+    """
+    read = study(evaluation, samples=samples, seed=seed)
+    return Report(
+        title=str(read.notes.get("title", "Robustness of image quality models")),
+        subtitle=_subtitle(read),
+        findings=findings(read),
+        keys=key_figures(read),
+        tables=all_tables(read),
+        figures=all_figures(read),
+        gallery=tuple(gallery),
+        commands=tuple(map(str, read.notes.get("commands", ()))),
+        method=method(read),
+        facts=_facts(read),
+    )
+
+
+def _subtitle(read: Study) -> str:
+    models = f"{len(read.labels)} model{'s' * (len(read.labels) != 1)}"
+    attacks = f"attacked with {', '.join(read.attacks)}" if read.attacks else "not attacked"
+    return f"{models} on {photographs(read)}, {attacks}."
+
+
+def _facts(read: Study) -> Facts:
+    """Models, dataset and environment, as far as the evaluation knows them."""
+    info = read.evaluation.info
+    models = []
+    for label in read.labels:
+        known = info.get("models", {}).get(label, {})
+        scale = read.evaluation.scale(label)
+        state = f", weights {known['state']}" if "state" in known else ""
+        models.append((label, f"{known.get('kind', 'model')}{state}, scale {scale.low:g} to {scale.high:g}"))
+    dataset = [(name, str(value)) for name, value in info.get("dataset", {}).items()]
+    environment = info.get("environment", read.notes.get("environment", {}))
+    made = [
+        ("Models", models),
+        ("Dataset", dataset),
+        ("Environment", [(name, str(value)) for name, value in environment.items()] or [("unknown", "not recorded")]),
+    ]
+    return tuple((title, tuple(facts)) for title, facts in made if facts)
+
+
+def _inline(svg: str) -> str:
+    """An SVG document as part of a page: no prolog, no size of its own, the page's colors."""
+    found = svg[svg.index("<svg") :]
+    found = re.sub(r"<style[^>]*>.*?</style>\s*", "", found, flags=re.DOTALL)  # it would hold for the whole page
+    view = re.search(r'viewBox="[^"]*"', found)
+    assert view is not None
+    found = f'<svg {view[0]} aria-hidden="true" focusable="false"' + found[found.index(">") :]
+    for color, variable in PAGE_COLORS.items():
+        found = found.replace(color, variable)
+    return found.replace("xlink:href", "href").strip()
+
+
+def _gallery_note(gallery: Sequence[GalleryItem]) -> str:
+    if not gallery:
+        return ""
+    first = gallery[0]
+    smaller = " Small pictures hide some of the change." if any(item.scale < 1 for item in gallery) else ""
+    return (
+        f"{first.attack}, worst of both directions, at most {first.levels} of 255 levels a pixel, as 8-bit images. The "
+        f"pictures are those found on {first.attacked_on}; each score is under the attack on the model itself. "
+        f"Differences are amplified about mid-gray.{smaller}"
+    )
+
+
+def _shown(item: GalleryItem) -> dict[str, object]:
+    """A gallery item as the page wants it."""
+    opinion = [] if item.mos is None else [f"opinion {number(item.mos, 1)}"]
+    size = [f"shown at {number(item.scale, 0, percent=True)}\u00a0% of its size"] if item.scale < 1 else []
+    pictures = [
+        ("clean", item.clean, f"{item.key}, as it is"),
+        (
+            f"attacked, SSIM {number(item.ssim, 3)}",
+            item.adversarial,
+            f"{item.key}, after the attack on {item.attacked_on}",
+        ),
+        (f"difference × {item.amplification}", item.difference, f"What the attack changed, times {item.amplification}"),
+    ]
+    return {
+        "key": item.key,
+        "remark": ", ".join(opinion + size),
+        "width": item.width,
+        "height": item.height,
+        "pictures": [
+            {"caption": caption, "alt": alt, "source": f"data:image/png;base64,{base64.b64encode(png).decode()}"}
+            for caption, png, alt in pictures
+        ],
+        "scores": [
+            {
+                "label": score.label,
+                "before": number(score.before, 1),
+                "after": number(score.after, 1),
+                "change": number(score.after - score.before, 1, signed=True),
+            }
+            for score in item.scores
+        ],
+    }
