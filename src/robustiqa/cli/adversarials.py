@@ -1,0 +1,126 @@
+"""What an attack did to each photograph, and the PNG files that hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustiqa.core.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustiqa.core.attack import AttackResult
+
+
+@dataclass(frozen=True)
+class AttackedPhoto:
+    """What an attack did to one photograph.
+
+    Attributes:
+        path: The photograph.
+        clean_score: Before.
+        float_score: Of the image in float.
+        score: Of the 8-bit image: the one that counts.
+        levels: Largest change of a pixel of the 8-bit image, in levels of 1/255.
+        l2: Euclidean length of the 8-bit change, in [0, 1] units; the mean over crops of a patchwise attack.
+        ssim: Structural similarity of the 8-bit image to the clean one; likewise.
+        gradients: Backward passes spent.
+        queries: Forward passes spent.
+        files: The PNG that was written, one a crop of a patchwise attack.
+    """
+
+    path: Path
+    clean_score: float
+    float_score: float
+    score: float
+    levels: int
+    l2: float
+    ssim: float
+    gradients: int
+    queries: int
+    files: tuple[Path, ...]
+
+
+class Writer:
+    """Writes adversarial images as `photo-ifgsm.png`, numbered where two photographs share a name.
+
+    Args:
+        folder: Where to; None writes nothing.
+        attack: Its name.
+        photos: All photographs, in order, so that their files' names do not depend on which can be read.
+    """
+
+    def __init__(self, folder: Path | None, attack: str, photos: Sequence[Path]) -> None:
+        self._folder = folder
+        self._attack = attack
+        self._photos = {path.resolve() for path in photos}
+        self._stems: dict[Path, str] = {}
+        for path in photos:
+            stem, copies = path.stem, 1
+            while stem in self._stems.values():
+                copies += 1
+                stem = f"{path.stem}-{copies}"
+            self._stems[path] = stem
+
+    def write(self, path: Path, images: Tensor, below: str = "") -> tuple[Path, ...]:
+        """Writes what became of one photograph.
+
+        Args:
+            path: The photograph.
+            images: (1, 3, H, W), or its crops (K, 3, side, side).
+            below: Folder inside the folder, for the label of one model of several.
+
+        Raises:
+            InputError: if that would overwrite one of the photographs.
+        """
+        from robustiqa.core.image_files import write_png
+
+        if self._folder is None:
+            return ()
+        stem = f"{self._stems[path]}-{self._attack}"
+        names = [stem] if len(images) == 1 else [f"{stem}-crop-{place:02d}" for place in range(1, len(images) + 1)]
+        files = tuple(self._folder / below / f"{name}.png" for name in names)
+        for file, image in zip(files, images, strict=True):
+            if file.resolve() in self._photos:
+                raise InputError(f"{file} is one of the photographs to attack; choose another --out.")
+            write_png(image, file)
+        return files
+
+
+def measure(result: AttackResult, paths: Sequence[Path], writer: Writer, below: str = "") -> list[AttackedPhoto]:
+    """Says what was done to each photograph of a batch, and writes it.
+
+    Args:
+        result: Of N photographs; its images are those, or N * K crops of a patchwise attack.
+        paths: (N,).
+        writer: Where images go.
+        below: As in `Writer.write`.
+    """
+    from robustiqa.core import pixels
+
+    images, clean = result.images_8bit, result.clean_images
+
+    def by_photo(values: Tensor) -> Tensor:
+        return values.reshape(len(paths), -1)  # (N, K)
+
+    levels = by_photo(255 * pixels.linf_distance(images, clean)).amax(1).round().long().tolist()
+    l2 = by_photo(pixels.l2_distance(images, clean)).mean(1).tolist()
+    ssim = by_photo(pixels.ssim(images, clean)).mean(1).tolist()
+    return [
+        AttackedPhoto(
+            path=path,
+            clean_score=result.clean_scores[place].item(),
+            float_score=result.scores[place].item(),
+            score=result.scores_8bit[place].item(),
+            levels=levels[place],
+            l2=l2[place],
+            ssim=ssim[place],
+            gradients=int(result.gradients[place]),
+            queries=int(result.queries[place]),
+            files=writer.write(path, of_photo, below),
+        )
+        for place, (path, of_photo) in enumerate(zip(paths, images.chunk(len(paths)), strict=True))
+    ]

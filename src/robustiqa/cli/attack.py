@@ -1,0 +1,169 @@
+"""`robustiqa attack`: changes photographs invisibly so that their scores move, and writes what a file can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robustiqa.cli import options
+from robustiqa.cli.adversarials import AttackedPhoto, Writer, measure
+from robustiqa.cli.attacking import ATTACK_HELP, DEFAULT_OBJECTIVE, ObjectiveName, build_attack
+from robustiqa.cli.output import Output, number
+from robustiqa.cli.photos import Inputs, find_inputs, smallest_side, whole_photo
+from robustiqa.cli.weights import DEMO_NOTE, load_models
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustiqa.attacks.base import NamedAttack
+    from robustiqa.core.attack import AttackResult
+    from robustiqa.core.model import QualityModel
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How every photograph is attacked."""
+
+    attack: NamedAttack
+    patchwise: bool
+
+    def __call__(self, model: QualityModel, images: Tensor, keys: Sequence[str]) -> AttackResult:
+        if not self.patchwise:
+            return self.attack(model, images, keys=keys)
+        from robustiqa.attacks.patchwise import attack_patchwise
+        from robustiqa.core.errors import InputError
+        from robustiqa.models.crop_average import CropAverage
+
+        if not isinstance(model, CropAverage):
+            raise InputError("--patchwise needs a model that averages crops; this one takes whole photographs.")
+        return attack_patchwise(self.attack, model, images, keys)
+
+
+def attack(
+    paths: options.Paths,
+    weights: options.Weights = None,
+    model: options.ModelName = None,
+    backbone: options.Backbone = None,
+    name: Annotated[str, typer.Option("--attack", metavar="NAME", help=ATTACK_HELP)] = "ifgsm",
+    eps: Annotated[
+        str | None,
+        typer.Option(metavar="E", help="Largest change of one pixel, in [0, 1] units.", show_default="4/255"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Steps, of attacks that take some.")] = None,
+    step_size: Annotated[
+        str | None, typer.Option(metavar="E", help="Length of a step.", show_default="2.5 * eps / steps")
+    ] = None,
+    objective: ObjectiveName = DEFAULT_OBJECTIVE,
+    random_start: Annotated[
+        bool, typer.Option("--random-start", help="Start at a random point of the budget.")
+    ] = False,
+    patchwise: Annotated[
+        bool,
+        typer.Option("--patchwise", help="Attack each crop for itself, as papers do; no one image holds the result."),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where adversarial PNGs go; none are written without it.")
+    ] = None,
+    recursive: options.Recursive = False,
+    small: options.Small = "refuse",
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    batch_size: options.BatchSize = 1,
+    workers: options.Workers = 2,
+    json: options.Json = False,
+) -> int:
+    """Attack photographs, and write what a PNG can hold.
+
+    Each pixel changes by at most eps. What counts is the 8-bit image; its score stands beside the float image's.
+    Several --weights are attacked in turn.
+
+    Example: robustiqa attack photo.jpg --weights runs/baseline --attack fgsm --eps 0.01 --out adversarial
+    """
+    from robustiqa.cli.devices import find_device
+
+    output = Output("attack", json)
+    flags = {"eps": eps, "steps": steps, "step_size": step_size, "random_start": random_start or None}
+    plan = _Plan(build_attack(name, objective, seed, flags), patchwise)
+    inputs = find_inputs(paths, recursive)
+    if not inputs.paths:
+        inputs.refuse_if_none(0)
+    loaded = load_models(weights, model, backbone, find_device(device))
+    inputs.smallest = smallest_side([entry.model for entry in loaded], small)
+    whole = {entry.label: whole_photo(entry.model, small) for entry in loaded}
+    if not weights:
+        output.line(DEMO_NOTE)
+    writer = Writer(out, plan.attack.name, inputs.paths)
+    found = _attack_all(inputs, whole, plan, writer, output, batch_size, workers)
+    inputs.refuse_if_none(len(found))
+    _print_tables(output, found, plan)
+    for problem in inputs.problems:
+        output.note(problem.sentence)
+    output.document(
+        note=None if weights else DEMO_NOTE,
+        attack=plan.attack.label,
+        objective=objective,
+        eps=plan.attack.budget,
+        variant="patchwise" if patchwise else "end_to_end",
+        models=[entry.describe() for entry in loaded],
+        photos=[
+            {"path": path, "results": {label: asdict(photo) for label, photo in by_model.items()}}
+            for path, by_model in found.items()
+        ],
+        problems=[asdict(problem) for problem in inputs.problems],
+    )
+    return 1 if inputs.problems else 0
+
+
+Found = dict[Path, dict[str, AttackedPhoto]]
+
+
+def _attack_all(
+    inputs: Inputs,
+    models: dict[str, QualityModel],
+    plan: _Plan,
+    writer: Writer,
+    output: Output,
+    batch_size: int,
+    workers: int,
+) -> Found:
+    device = next(iter(models.values())).input_mean.device
+    found: Found = {}
+    with output.progress("attacking") as tell:
+        for paths, images in inputs.batches(batch_size, workers):
+            placed = images.to(device)
+            found |= {path: {} for path in paths}
+            for label, model in models.items():
+                result = plan(model, placed, [str(path) for path in paths])
+                for photo in measure(result, paths, writer, label if len(models) > 1 else ""):
+                    found[photo.path][label] = photo
+            tell(len(found) + len(inputs.problems), len(inputs.paths))
+    return found
+
+
+def _print_tables(output: Output, found: Found, plan: _Plan) -> None:
+    header = ["photo", "before", "8-bit", "change", "float", "levels", "L2", "SSIM", "gradients"]
+    for label in next(iter(found.values())):
+        rows = [
+            [
+                str(path),
+                number(photo.clean_score),
+                number(photo.score),
+                f"{photo.score - photo.clean_score:+.2f}",
+                number(photo.float_score),
+                str(photo.levels),
+                number(photo.l2),
+                number(photo.ssim, 4),
+                str(photo.gradients),
+            ]
+            for path, photo in ((path, by_model[label]) for path, by_model in found.items())
+        ]
+        variant = ", each crop for itself" if plan.patchwise else ""
+        output.table(header, rows, title=f"{label}: {plan.attack.label}{variant}")
+    files = [file for by_model in found.values() for photo in by_model.values() for file in photo.files]
+    if files:
+        folders = sorted({str(file.parent) for file in files})
+        output.line(f"{len(files)} PNG files in {', '.join(folders)}")

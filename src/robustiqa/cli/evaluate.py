@@ -1,0 +1,182 @@
+"""`robustiqa evaluate`: scores and attacks a dataset into resumable records, and shows what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robustiqa.cli import options, runs
+from robustiqa.cli.attacking import ATTACK_HELP, DEFAULT_OBJECTIVE, ObjectiveName, build_attack
+from robustiqa.cli.data import open_dataset
+from robustiqa.cli.output import Output
+from robustiqa.cli.photos import reading_ahead
+from robustiqa.cli.weights import DEMO_NOTE, DEMO_WEIGHTS, load_models
+
+if TYPE_CHECKING:
+    import torch
+
+    from robustiqa.attacks.base import NamedAttack
+    from robustiqa.core.dataset import Dataset
+    from robustiqa.core.model import QualityModel
+    from robustiqa.evaluation.views import Evaluation
+    from robustiqa.report.gallery import GalleryItem
+
+STANDARD_ATTACKS = ("fgsm:eps=0.01", "random_sign:eps=0.01", "ifgsm:eps=4/255,steps=10", "random_sign:eps=4/255")
+CALIBRATION_PART = "validation"
+
+
+def evaluate(
+    data: options.Data,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Run folder; running again continues.", show_default=False)
+    ],
+    weights: options.Weights = None,
+    model: options.ModelName = None,
+    backbone: options.Backbone = None,
+    data_option: options.DataOption = None,
+    part: Annotated[str, typer.Option(metavar="NAME", help="Part of the split; all for the whole.")] = "test",
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ATTACK",
+            help=f"{ATTACK_HELP} Repeatable.",
+            show_default="FGSM at 0.01, ten steps of I-FGSM at 4/255, random signs of both sizes",
+        ),
+    ] = None,
+    objective: ObjectiveName = DEFAULT_OBJECTIVE,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="end_to_end or patchwise; repeatable.", show_default="end_to_end"),
+    ] = None,
+    transfer: Annotated[
+        bool, typer.Option("--transfer", help="Let each model score what was found on the others, too.")
+    ] = False,
+    base: runs.Base = None,
+    defended: runs.Defended = None,
+    control: runs.Control = None,
+    gallery: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Photographs in the report's gallery of the worst.")
+    ] = 6,
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html and its tables.")] = True,
+    small: options.Small = "refuse",
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    batch_size: options.BatchSize = 1,
+    workers: options.Workers = 2,
+    json: options.Json = False,
+) -> int:
+    """Score and attack a dataset into records, and compare the models.
+
+    Where the dataset has opinion scores and a validation part, its clean scores serve to fit the logistic
+    that PLCC is also given after.
+
+    Example: robustiqa evaluate --weights runs/baseline --weights runs/nt --base baseline --defended nt
+    --data biq2021:data/biq2021 --out runs/evaluation
+    """
+    from robustiqa.cli.devices import find_device
+    from robustiqa.cli.showing import print_report, report_document, write_report
+    from robustiqa.report import report as make_report
+
+    output = Output("evaluate", json)
+    comparison = runs.comparison_notes(base, defended, control)
+    if comparison is None and not weights:
+        comparison = runs.comparison_notes(DEMO_WEIGHTS[:1], DEMO_WEIGHTS[1:], None)
+    attacks = [build_attack(text, _recorded(objective), seed) for text in attack or STANDARD_ATTACKS]
+    dataset = open_dataset(data, data_option)
+    chosen = dataset.part(part)
+    place = find_device(device)
+    loaded = load_models(weights, model, backbone, place)
+    runs.check_labels(comparison, [entry.label for entry in loaded])
+    if not weights:
+        output.line(DEMO_NOTE)
+    work = _Work({entry.label: entry.model for entry in loaded}, place, batch_size, small, workers, output)
+    variants = tuple(variant or ("end_to_end",))
+    work.run(chosen, attacks, out, "attacking", variants=variants, transfer=transfer, info={"part": part})
+    notes: dict[str, Any] = {} if comparison is None else {"comparison": comparison}
+    if chosen.has_mos and CALIBRATION_PART in dataset.parts and part not in (CALIBRATION_PART, "all"):
+        notes["calibration"] = work.calibrate(dataset.part(CALIBRATION_PART), out / CALIBRATION_PART)
+    runs.write_notes(out, notes)
+    found = runs.read_runs([out])
+    made = make_report(found, work.gallery(found, chosen, attacks, gallery) if report else ())
+    page = write_report(made, out) if report else None
+    print_report(output, made)
+    output.line(f"\n{page or out}")
+    output.document(
+        folder=out,
+        report=page,
+        records=len(found.records),
+        models=[entry.describe() for entry in loaded],
+        attacks=[planned.label for planned in attacks],
+        **report_document(made),
+    )
+    return 0
+
+
+def _recorded(objective: str) -> str:
+    """What is run for an objective: `rank_split` is read from both directions, and needs no threshold here."""
+    return DEFAULT_OBJECTIVE if objective == "rank_split" else objective
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The models of one request, and how to compute with them."""
+
+    models: Mapping[str, QualityModel]
+    device: torch.device
+    batch_size: int
+    small: str
+    workers: int
+    output: Output
+
+    def run(
+        self, photos: Dataset, attacks: Sequence[NamedAttack], folder: Path, what: str, **options: Any
+    ) -> Evaluation:
+        """Scores and attacks photographs into a run folder, with a progress bar."""
+        from robustiqa.evaluation.run import evaluate as run_evaluation
+
+        with self.output.progress(what) as tell, reading_ahead(photos, self.workers) as ahead:
+            return run_evaluation(
+                self.models,
+                ahead,
+                attacks,
+                folder=folder,
+                batch_size=self.batch_size,
+                device=self.device,
+                small=self.small,
+                progress=tell,
+                **options,
+            )
+
+    def calibrate(self, photos: Dataset, folder: Path) -> dict[str, dict[str, float] | None]:
+        """Each model's logistic from clean validation scores to opinions; None where the fit fails."""
+        from robustiqa.metrics.mapping import fit_logistic
+
+        clean = self.run(photos, (), folder, "scoring the validation part")
+        curves = {}
+        for label in self.models:
+            scores = clean.clean(label)
+            curve = None if scores.mos is None else fit_logistic(scores.before, scores.mos)
+            curves[label] = None if curve is None else asdict(curve)
+        return curves
+
+    def gallery(
+        self, found: Evaluation, photos: Dataset, attacks: Sequence[NamedAttack], count: int
+    ) -> list[GalleryItem]:
+        """The photographs that an attack moved farthest, attacked again; none where no attack ran both ways."""
+        from robustiqa.evaluation.study import RANDOM
+        from robustiqa.report.gallery import build_gallery
+
+        meant = [attack for attack in attacks if not attack.label.startswith(RANDOM)]
+        both_ways = [
+            attack
+            for attack in meant
+            if all({"lower", "raise"} <= set(found.goals(label, attack.label)) for label in self.models)
+        ]
+        if not count or not both_ways:
+            return []
+        self.output.note(f"attacking the {min(count, len(photos))} photographs of the gallery again")
+        return build_gallery(found, self.models, photos, both_ways, count)

@@ -1,0 +1,56 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout; notes and progress go to stderr.")
+]
+Device = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."),
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random draw.")]
+BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Photographs of one size to compute at a time.")]
+Workers = Annotated[int, typer.Option(metavar="N", min=0, help="Threads that read photographs ahead.")]
+Paths = Annotated[
+    list[Path], typer.Argument(metavar="PATH", help="Photographs, or folders that hold them.", show_default=False)
+]
+Recursive = Annotated[bool, typer.Option("--recursive", help="Look below the folders, too.")]
+Small = Annotated[
+    str,
+    typer.Option(
+        metavar="refuse|pad", help="What to do with photographs smaller than a crop; pad extends by reflection."
+    ),
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[LABEL=]W",
+        help="A weights file, a run folder or the name of shipped weights; may be given several times.",
+        show_default="the demonstration pair that ships with the package",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Model that published checkpoints are for, such as hyperiqa."),
+]
+Backbone = Annotated[
+    str | None, typer.Option(metavar="NAME", help="timm name of their backbone, such as resnet50.tv_in1k.")
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        metavar="SPEC",
+        help="biq2021:PATH, livec:PATH, csv:PATH, folder:PATH, builtin, or a path that shows which it is.",
+        show_default=False,
+    ),
+]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=VALUE", help="Option of the dataset's loader, such as scale=1,5 for csv; repeatable."),
+]

@@ -1,0 +1,84 @@
+"""A report on the terminal, as JSON, and as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustiqa.cli.output import Output
+
+if TYPE_CHECKING:
+    from robustiqa.report.html import Report
+    from robustiqa.report.tables import Cell, Table
+
+PAGE = "report.html"
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Writes the page, the same as Markdown, and each table as LaTeX and CSV; returns the page."""
+    from robustiqa.core.run_folder import write_atomically
+
+    write_atomically(folder / "report.md", report.to_markdown())
+    for table in report.tables:
+        write_atomically(folder / "tables" / f"{table.name}.tex", table.to_latex())
+        write_atomically(folder / "tables" / f"{table.name}.csv", table.to_csv())
+    return report.to_html(folder / PAGE)
+
+
+def print_report(output: Output, report: Report) -> None:
+    """Prints what was found and the main tables; their notes stand in the page."""
+    output.line(report.subtitle)
+    for sentence in report.findings:
+        output.line(f"- {sentence}")
+    for table in report.tables:
+        if table.main:
+            output.line()
+            _print_table(output, table)
+
+
+def _print_table(output: Output, table: Table) -> None:
+    rows: list[list[str]] = []
+    ends: list[int] = []
+    for block in table.blocks:
+        if block.title:
+            rows.append([block.title, *("" for _ in table.columns)])
+        indent = "  " if block.title else ""
+        rows += [[indent + row.title, *map(_cell, row.cells)] for row in block.rows]
+        ends.append(len(rows) - 1)
+    header = [table.stub, *(column.full for column in table.columns)]
+    output.table(header, rows, title=table.title, groups=ends[:-1])
+
+
+def _cell(cell: Cell) -> str:
+    return f"{cell.value} {cell.interval}".strip().replace("\u00a0", " ")
+
+
+def report_document(report: Report) -> dict[str, Any]:
+    """Findings and tables as plain values."""
+    return {
+        "title": report.title,
+        "subtitle": report.subtitle,
+        "findings": report.findings,
+        "tables": [_table_document(table) for table in report.tables],
+    }
+
+
+def _table_document(table: Table) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "title": table.title,
+        "columns": [column.full for column in table.columns],
+        "rows": [
+            {"block": block.title, "row": row.title, "cells": [_cell_document(cell) for cell in row.cells]}
+            for block in table.blocks
+            for row in block.rows
+        ],
+        "notes": table.notes,
+    }
+
+
+def _cell_document(cell: Cell) -> dict[str, Any] | str:
+    if cell.estimate is None:
+        return cell.text
+    interval = cell.estimate.interval
+    return {"value": cell.estimate.value, "low": interval.low, "high": interval.high}
