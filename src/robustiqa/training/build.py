@@ -68,20 +68,26 @@ def build_optimizer(model: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimi
     return kind(groups, weight_decay=spec.weight_decay)
 
 
-def build_penalty(spec: PenaltySpec) -> Penalty:
-    """The penalty that a spec names; at weight 0 it is a plain forward pass."""
+def build_penalty(spec: PenaltySpec, epoch: int) -> Penalty:
+    """The penalty that a spec names, as it is in an epoch (from 0); at weight 0 it is a plain forward pass."""
     values = {"h": spec.h, "space": spec.space, "side": spec.side}
-    taken = {"finite_difference": ("h", "space", "side"), "central_difference": ("h", "space"), "double_backward": ("space",)}
+    taken = {
+        "finite_difference": ("h", "space", "side"),
+        "central_difference": ("h", "space"),
+        "double_backward": ("space",),
+    }
     estimator = estimators.create(spec.estimator, **{name: values[name] for name in taken.get(spec.estimator, ())})
-    return penalties.create(spec.name, estimator=estimator, weight=spec.weight)
+    weight = spec.weight if epoch >= spec.start_epoch else 0.0
+    return penalties.create(spec.name, estimator=estimator, weight=weight)
 
 
-def set_training_mode(model: nn.Module, batch_norm: str) -> None:
-    """Training mode, with batch norm on its batch's statistics (`train`) or on the loaded ones (`frozen`)."""
-    if batch_norm not in ("train", "frozen"):
-        raise SpecError(f"batch_norm must be 'train' or 'frozen', got {batch_norm!r}.")
+def set_training_mode(model: nn.Module, spec: TrainingSpec, epoch: int) -> None:
+    """Training mode for an epoch (from 0), with batch norm as `spec.batch_norm` has it then."""
+    if spec.batch_norm not in ("train", "frozen", "frozen_with_penalty"):
+        raise SpecError(f"batch_norm must be 'train', 'frozen' or 'frozen_with_penalty', got {spec.batch_norm!r}.")
     model.train()
-    if batch_norm == "frozen":
+    late = spec.batch_norm == "frozen_with_penalty" and epoch >= spec.penalty.start_epoch
+    if late or spec.batch_norm == "frozen":
         for part in model.modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
                 part.eval()

@@ -125,7 +125,7 @@ class _Run:
         self.options = options
         self.resolved = resolved
         self.loss_of = find_loss(spec.loss)
-        self.penalty_of: Penalty = build_penalty(spec.penalty)
+        self.penalty_of: Penalty = build_penalty(spec.penalty, 0)
         self.accelerator = _accelerator(spec, options)
         self.model: QualityModel = build_model(spec)
         if self.model.crop_size is None:
@@ -177,7 +177,8 @@ class _Run:
     def _epoch(self, epoch: int, step: int) -> int:
         batches = self._batches(epoch, step - epoch * self.steps_per_epoch)
         pin = self.accelerator.device.type == "cuda"
-        set_training_mode(self.network, self.spec.batch_norm)
+        set_training_mode(self.network, self.spec, epoch)
+        self.penalty_of = build_penalty(self.spec.penalty, epoch)
         totals: list[Tensor] = []
         for images, mos in epoch_loader(self.crops, batches, self.options.workers, pin):
             totals.append(self._step(step, images, mos))

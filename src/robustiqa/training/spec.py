@@ -60,6 +60,7 @@ class PenaltySpec:
         h: Its step, where it takes one.
         space: What h is measured in: `input` (normalized) or `pixel`.
         side: Which side a `finite_difference` steps to: `up` (the paper) or `random`.
+        start_epoch: Epochs of plain training before the penalty begins.
     """
 
     name: str = "nt"
@@ -68,6 +69,7 @@ class PenaltySpec:
     h: float = 0.01
     space: str = "input"
     side: str = "up"
+    start_epoch: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,9 @@ class TrainingSpec:
         batch_size: Items an optimizer step, over all processes.
         accumulation: Parts that a step's items are run in, to save memory.
         loss: `l1`, `mse` or `huber`, on the 0..100 scale.
-        batch_norm: `train` (batch statistics) or `frozen` (those of the loaded weights).
+        batch_norm: `train` (batch statistics), `frozen` (those of the loaded weights), or `frozen_with_penalty`
+            (`train` until the penalty begins, then frozen as they are). With batch statistics, what a perturbation
+            does to all images alike is normalized away in the perturbed pass, and the penalty does not see it.
         precision: `no` (float32), `bf16` or `fp16`.
         seed: Of initial head weights, order, crops, flips, noise and dropout.
     """
