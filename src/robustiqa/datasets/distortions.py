@@ -60,10 +60,10 @@ def distort(image: Tensor, kind: str, level: int, rng: torch.Generator) -> Tenso
 
 
 def _blur(image: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
-    from torchvision.transforms.functional import gaussian_blur  # heavy import
+    from scipy.ndimage import gaussian_filter  # heavy import
 
-    blurred: Tensor = gaussian_blur(image, [2 * round(3 * sigma) + 1] * 2, [sigma, sigma])
-    return blurred
+    blurred = gaussian_filter(image.numpy(), sigma=(0, sigma, sigma), mode="mirror", truncate=3)
+    return torch.from_numpy(blurred)
 
 
 def _noise(image: Tensor, sigma: float, rng: torch.Generator) -> Tensor:

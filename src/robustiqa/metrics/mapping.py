@@ -53,7 +53,7 @@ def fit_logistic(scores: Array, mos: Array) -> Logistic | None:
     mean, spread = float(scores.mean()), float(scores.std())
     standard = (scores - mean) / spread  # the found curve then does not depend on the scores' scale
     start = [mos.max(), mos.min(), 0.0, 1 / 4]  # for the scores as they came: center at mean, width spread / 4
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    with warnings.catch_warnings(), np.errstate(all="ignore"):  # a search may pass through widths near 0
         warnings.simplefilter("ignore", OptimizeWarning)  # what it says is checked below
         try:
             found, covariance = curve_fit(_curve, standard, mos, p0=start, maxfev=MOST_EVALUATIONS)
