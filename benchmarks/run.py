@@ -38,7 +38,7 @@ def plain_step(model: QualityModel, images: Tensor, mos: Tensor) -> Work:
 
     def work() -> None:
         model.zero_grad()
-        F.l1_loss(model(images), mos).backward()
+        torch.autograd.backward(F.l1_loss(model(images), mos))
 
     return work
 
@@ -50,7 +50,7 @@ def nt_step(model: QualityModel, images: Tensor, mos: Tensor, estimator: NormEst
     def work() -> None:
         model.zero_grad()
         scores, penalty = nt(model, images)
-        (F.l1_loss(scores, mos) + penalty).backward()
+        torch.autograd.backward(F.l1_loss(scores, mos) + penalty)
 
     return work
 
@@ -65,7 +65,7 @@ def published_step(model: QualityModel, images: Tensor, mos: Tensor) -> Work:
         scores = model(leaf)
         (gradient,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True)
         moved = model(images + 0.01 * model.input_std[:, None, None] * gradient.sign())
-        (loss + 1e-3 * 0.5 * ((moved - scores) / 0.01).square().mean()).backward()
+        torch.autograd.backward(loss + 1e-3 * 0.5 * ((moved - scores) / 0.01).square().mean())
 
     return work
 

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 from torch import Tensor
 
 from robustiqa.attacks.gradient import FGSM, IFGSM
 from robustiqa.attacks.objectives import RankSplit, Target, create_objective
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel, ScoreScale
+from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
 Array = npt.NDArray[np.float64]
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.golden import golden_hyperiqa, golden_images, golden_values
 
 from robustiqa.attacks import create_attack
 from robustiqa.core.attack import AttackResult
 from robustiqa.models.hyperiqa import HyperIQA
+from tests.golden import golden_hyperiqa, golden_images, golden_values
 
 # eps, step size and steps, by the name of the golden case without its direction
 ONE_STEP = ("eps=0.030000 alpha=0.010000 steps=1", 0.03, 0.01, 1)
@@ -21,14 +21,15 @@ Case = tuple[str, float | str, float | str, int]
 
 @pytest.fixture(scope="module")
 def model(shared: Path) -> HyperIQA:
-    return golden_hyperiqa(shared)
+    return golden_hyperiqa(shared).to(memory_format=torch.channels_last)
 
 
 def attacked(shared: Path, model: HyperIQA, case: Case, direction: str, photos: slice) -> tuple[AttackResult, Any]:
     """What our attack does to some of the four golden photographs, and what the published one did to all."""
     name, eps, step_size, steps = case
     attack = create_attack("ifgsm", eps=eps, steps=steps, step_size=step_size, objective=direction)
-    result = attack(model, golden_images(shared, 4)[photos])
+    images = golden_images(shared, 4)[photos].contiguous(memory_format=torch.channels_last)
+    result = attack(model, images)
     return result, golden_values(shared, "hyperiqa-nt")["ifgsm"][f"{name} {direction}"]
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 from torch import Tensor
 
 from robustiqa.attacks import attacks, create_attack
@@ -11,6 +10,7 @@ from robustiqa.attacks.patchwise import CropModel, attack_patchwise
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel, ScoreScale
 from robustiqa.models.crop_average import CropAverage
+from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
 SIDE = 8
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
 from robustiqa.attacks.random_sign import RandomSign
+from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
 
 def test_every_pixel_moves_by_eps_half_of_them_up() -> None:

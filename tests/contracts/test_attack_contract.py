@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 from torch import Tensor
 
 from robustiqa.attacks import attacks, create_attack
@@ -19,6 +18,7 @@ from robustiqa.attacks.base import NamedAttack
 from robustiqa.attacks.objectives import objectives
 from robustiqa.core.attack import AttackResult
 from robustiqa.core.errors import InputError
+from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
 BUDGETS: list[float | str] = [0.001, 0.01, "4/255", "8/255"]
 CONTROLS = ("random_sign",)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.datasets.imitations import livec_names, make_biq2021, make_csv_folder, make_livec, put_photos
 
 from robustiqa.core.dataset import TARGET_SCALE, Dataset
 from robustiqa.core.errors import RobustIQAError
 from robustiqa.core.image_files import FileSource
 from robustiqa.datasets import create_dataset, datasets
+from tests.datasets.imitations import livec_names, make_biq2021, make_csv_folder, make_livec, put_photos
 
 Recipe = tuple[str, dict[str, Any]]
 WITHOUT_MOS = {"folder"}

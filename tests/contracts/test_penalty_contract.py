@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.toys import ConstantModel, ConvModel
 from torch import Tensor, nn
 
 from robustiqa.core.errors import InputError
 from robustiqa.core.penalty import Penalty
 from robustiqa.defenses import estimators, penalties
+from tests.toys import ConstantModel, ConvModel
 
 ONLY: dict[str, tuple[str, ...]] = {"nt-published": ("finite_difference",)}  # penalties that refuse other estimators
 

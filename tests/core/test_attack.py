@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 from torch import Tensor
 
 from robustiqa.attacks.objectives import Lower, Raise, WorstOfBoth
@@ -15,6 +14,7 @@ from robustiqa.core.attack import Attack, Oracle, clean_pass, frozen_weights
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.objective import Goal
+from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
 Step = Callable[[Oracle, Tensor, Goal], Tensor]
 

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
-from tests.toys import toy_photos
 
 from robustiqa.core import pixels
+from tests.toys import toy_photos
 
 EVERY_LEVEL = (torch.arange(256).float() / 255).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
 

@@ -50,6 +50,24 @@ def test_a_picture_is_8_bit_and_depends_on_its_fields_alone() -> None:
         assert torch.equal(pickle.loads(pickle.dumps(photo(key))).read(), image)
 
 
+def test_each_picture_draws_its_own_noise_and_direction_of_exposure() -> None:
+    residuals = [
+        (photo(f"{scene}-noise-{level}").read() - photo(f"{scene}-pristine-0").read()).flatten().numpy()
+        for scene in ("scene-0003", "scene-0004")
+        for level in (1, 2)
+    ]
+    alike = np.corrcoef(residuals) - np.eye(4)
+    assert np.abs(alike).max() < 0.1
+    brighter = {
+        bool(
+            photo(f"scene-{number:04d}-exposure-1").read().mean()
+            > photo(f"scene-{number:04d}-pristine-0").read().mean()
+        )
+        for number in range(8)
+    }
+    assert brighter == {True, False}
+
+
 def test_seeds_and_scenes_differ() -> None:
     pictures = [paint_scene(seed, name, 48) for seed in (0, 1) for name in ("scene-0000", "scene-0001")]
     for number, first in enumerate(pictures):

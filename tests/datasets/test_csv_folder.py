@@ -107,6 +107,13 @@ def test_a_wrong_scale_is_refused(tmp_path: Path, scale: Any, message: str) -> N
     assert refusal(tmp_path, scale=scale) == message
 
 
+def test_a_rounding_error_beyond_the_scale_is_clipped_and_more_is_refused(tmp_path: Path) -> None:
+    make_csv_folder(tmp_path, "image,mos\na.png,5.0003\nb.png,0.9997\n", NAMES)
+    assert scores(tmp_path, scale=(1, 5)) == {"a.png": 100.0, "b.png": 0.0}
+    make_csv_folder(tmp_path, "image,mos\na.png,5.001\n", NAMES)
+    assert "the score 5.001 lies outside the scale [1, 5]" in refusal(tmp_path, scale=(1, 5))
+
+
 def test_a_split_column_decides_in_any_of_the_usual_words(tmp_path: Path) -> None:
     table = "image,mos,set\na.png,1,training\nb.png,2,Val\nc.png,3,test\n"
     dataset = load_csv_folder(make_csv_folder(tmp_path, table, NAMES), scale=(0, 10))

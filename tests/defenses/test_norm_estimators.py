@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.toys import ConstantModel, ConvModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +19,7 @@ from robustiqa.defenses.norm_regularization import (
     NormRegularization,
     Space,
 )
+from tests.toys import ConstantModel, ConvModel
 
 ESTIMATORS: dict[str, Callable[[Space], NormEstimator]] = {
     "finite_difference": lambda space: FiniteDifference(h=0.01, space=space),

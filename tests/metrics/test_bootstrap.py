@@ -67,6 +67,21 @@ def test_an_outlier_far_from_the_rest_does_not_spoil_resamples_without_it() -> N
     assert form(without, scores, mos)[0] == pytest.approx(stats.pearsonr(scores[:30], mos[:30]).statistic, rel=1e-9)
 
 
+def test_ranks_tell_scores_apart_that_single_precision_does_not() -> None:
+    scores, mos = 50 + 1e-8 * np.arange(8.0), np.array([1.0, 3, 2, 4, 6, 5, 8, 7])
+    for metric in (srocc, krocc):
+        form = resampled_form(metric)
+        assert form is not None
+        assert form(np.ones((1, 8)), scores, mos)[0] == pytest.approx(metric(scores, mos), rel=1e-12)
+
+
+def test_scores_too_small_to_be_squared_are_missing() -> None:
+    scores = 1e-170 * np.arange(1.0, 9.0)
+    form = resampled_form(plcc)
+    assert form is not None
+    assert np.isnan(form(np.ones((1, 8)), scores, scores)).all()
+
+
 def test_a_looped_statistic_gives_the_same_interval_as_its_form() -> None:
     mos, scores, _ = _models()
     for metric in (rmse, srocc):
@@ -188,6 +203,16 @@ def test_an_undefined_value_has_no_interval() -> None:
     assert interval.dropped == interval.samples == 50
 
 
+def test_a_value_that_is_missing_has_no_interval_even_if_resamples_have_values() -> None:
+    interval = bootstrap_interval(_mean_of_repeated, np.arange(20.0), samples=50)
+    assert math.isnan(interval.value) and math.isnan(interval.low) and math.isnan(interval.high)
+    assert interval.dropped == 0
+
+
+def _mean_of_repeated(values: Array) -> float:
+    return math.nan if len(np.unique(values)) == len(values) else _mean(values)
+
+
 def test_a_partial_that_fixes_an_array_is_looped_over() -> None:
     assert resampled_form(partial(rmse, np.zeros(3))) is None
     assert resampled_form(partial(change_over_spread, spread=2.0)) is not None
@@ -209,6 +234,12 @@ def test_options_out_of_range_are_refused(options: dict[str, float], message: st
         bootstrap_interval(rmse, values, values, **options)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=message):
         paired_difference(rmse, (values, values), (values, values), **options)  # type: ignore[arg-type]
+
+
+def test_options_of_the_metric_are_checked_before_anything_is_drawn() -> None:
+    values = np.arange(5.0)
+    with pytest.raises(InputError, match=r"^spread must be a standard deviation above 0, got 0\.0\.$"):
+        bootstrap_interval(partial(change_over_spread, spread=0.0), values, values)
 
 
 def test_arrays_that_do_not_fit_together_are_refused() -> None:

@@ -88,6 +88,13 @@ def test_a_curve_that_falls_or_is_flat_or_a_step_is_missing(opinions: Callable[[
     assert fit_logistic(scores, opinions(scores)) is None
 
 
+def test_one_outlying_photo_does_not_make_a_curve() -> None:
+    scores = _scores()
+    mos = np.full(len(scores), 50.0) + np.random.default_rng(0).normal(0, 5, len(scores))
+    mos[scores.argmax()] = 100
+    assert fit_logistic(scores, mos) is None
+
+
 def test_three_distinct_scores_do_not_determine_four_parameters() -> None:
     scores = np.tile([1.0, 2.0, 3.0], 20)
     mos = np.tile([10.0, 60.0, 80.0], 20) + np.random.default_rng(0).normal(0, 5, 60)
@@ -99,7 +106,7 @@ def test_constant_scores_have_no_curve() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_as_many_parameters_as_photos_have_no_curve(count: int) -> None:
+def test_no_more_photos_than_parameters_have_no_curve(count: int) -> None:
     assert fit_logistic(_scores(count), _scores(count)) is None
 
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.toys import ConvModel
 from torch import Tensor
 
 from robustiqa.core.attack import clean_pass
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import ScoreScale
 from robustiqa.models.crop_average import CropAverage, covering_offsets, reflected_indices
+from tests.toys import ConvModel
 
 SIDE = 16
 

@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
+
+from robustiqa.core.errors import WeightsError
+from robustiqa.models import create_model
+from robustiqa.models.hyperiqa import HyperIQA
 from tests.golden import (
     EXECUTIONS,
     FORMATS,
@@ -15,11 +20,6 @@ from tests.golden import (
     published_state,
     thread_count,
 )
-from torch import Tensor
-
-from robustiqa.core.errors import WeightsError
-from robustiqa.models import create_model
-from robustiqa.models.hyperiqa import HyperIQA
 
 State = dict[str, Tensor]
 

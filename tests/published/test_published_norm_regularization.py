@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from tests.toys import ConvModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +11,7 @@ from robustiqa.core.errors import InputError
 from robustiqa.defenses import estimators, norm_regularization, penalties
 from robustiqa.defenses.norm_regularization import CentralDifference, DoubleBackward, FiniteDifference
 from robustiqa.published.norm_regularization import NormRegularization
+from tests.toys import ConvModel
 
 MOS = torch.tensor([20.0, 45.0, 60.0])
 STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]

@@ -74,13 +74,15 @@ def open_run_folder(folder: Path, spec: Mapping[str, Any]) -> str:
     wanted = spec_hash(spec)
     path = folder / SPEC_FILE
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read(path)
         if found["spec_hash"] != wanted:
             raise SpecError(
-                f"{folder} holds another run ({_first_difference(found['spec'], spec)}); "
+                f"{folder} holds another run ({_first_difference(found['spec'], json.loads(json.dumps(spec)))}); "
                 "choose another folder or remove it."
             )
         return wanted
+    if folder.exists() and not folder.is_dir():
+        raise SpecError(f"{folder} is a file, and a run needs a folder; choose another name.")
     if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise SpecError(f"{folder} is not empty and not a run folder; choose another.")
     content = {
@@ -93,9 +95,19 @@ def open_run_folder(folder: Path, spec: Mapping[str, Any]) -> str:
     return wanted
 
 
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+        raise SpecError(f"{path} is not a run of this version, which writes schema {SCHEMA_VERSION}; choose another.")
+    return found
+
+
 def _first_difference(old: Any, new: Any, where: str = "") -> str:
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
+    if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(set(old) | set(new)):
-            if old.get(name) != new.get(name):
+            if json.dumps(old.get(name)) != json.dumps(new.get(name)):
                 return _first_difference(old.get(name), new.get(name), f"{where}.{name}" if where else name)
     return f"{where} is {json.dumps(old)} there, {json.dumps(new)} now"

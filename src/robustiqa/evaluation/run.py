@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,19 +70,23 @@ def evaluate(
         device: Where to compute.
         small: What to do with photographs smaller than a crop: `refuse` or `pad`.
         info: More about the run for captions, as plain values.
-        progress: Called with (batches done, batches in all).
+        progress: Called with (photographs done, photographs in all).
 
     Raises:
-        InputError: if there are no photographs, a label is empty, or a photograph is too small.
+        InputError: if there are no photographs or models, a label is empty, two attacks would write the same records,
+            or a photograph is too small.
         SpecError: if the folder is of another run.
     """
     check_positive_integer(batch_size, "batch_size")
     labeled = dict(models) if isinstance(models, Mapping) else {"model": models}
+    if not labeled or not all(labeled):
+        raise InputError(f"each model needs a label that is not empty, got {list(labeled)}.")
     unknown = [variant for variant in variants if variant not in VARIANTS]
     if unknown:
         raise InputError(f"unknown variant {unknown[0]!r}; known: {', '.join(VARIANTS)}.")
     if not len(dataset):
         raise InputError(f"dataset {dataset.name!r} has no photographs to evaluate.")
+    runs = _plan(attacks, variants)
     whole = {label: _whole_photo(model, small).to(device).eval() for label, model in labeled.items()}
     described = _describe(labeled, dataset, attacks, variants, transfer, batch_size, small, info or {})
     store = None
@@ -91,24 +95,21 @@ def evaluate(
         store = RecordStore(folder / RECORDS_FILE)
     records = list(store) if store is not None else []
     done = {record.identity for record in records}
-    batches = -(-len(dataset) // batch_size)
-    for number, batch in enumerate(_batches(dataset, batch_size, device)):
+    photos_done = 0
+    for batch in _batches(dataset, batch_size, device):
         for label, model in whole.items():
-            wanted = _identities(label, whole, batch, attacks, variants, transfer)
+            wanted = _identities(label, list(whole) if transfer else [label], batch, runs)
             if wanted <= done:
                 continue
             others = {name: other for name, other in whole.items() if name != label} if transfer else {}
-            made = [
-                record
-                for record in _run_batch(label, model, others, batch, attacks, variants)
-                if record.identity not in done
-            ]
+            made = [record for record in _run_batch(label, model, others, batch, runs) if record.identity not in done]
             if store is not None:
                 store.append(made)
             records += made
             done |= wanted
+        photos_done += len(batch.photos)
         if progress is not None:
-            progress(min(number + 1, batches), batches)
+            progress(photos_done, len(dataset))
     return Evaluation(tuple(records), described)
 
 
@@ -162,31 +163,41 @@ def _batches(dataset: Dataset, batch_size: int, device: torch.device | str) -> I
         yield _Batch(photos, torch.stack(images).to(device))
 
 
-def _runs(attacks: Sequence[NamedAttack], variants: Sequence[str]) -> Iterator[tuple[NamedAttack, str, str]]:
-    """Each attack with one goal: (attack, goal, variant)."""
+class _Run(NamedTuple):
+    """An attack with one goal."""
+
+    attack: NamedAttack
+    goal: str
+    variant: str
+
+
+def _plan(attacks: Sequence[NamedAttack], variants: Sequence[str]) -> list[_Run]:
+    """What is run, each run once."""
+    runs: dict[tuple[str, str, str], _Run] = {}
     for attack in attacks:
         for variant in variants:
             name = create_objective(attack.objective).name
             picks = ("worst_of_both",) if variant == "patchwise" else ("farther_end", "worst_of_both", "rank_split")
-            if name in picks:  # patchwise, `farther_end` decides crop by crop
-                yield replace(attack, objective=Lower()), "lower", variant
-                yield replace(attack, objective=Raise()), "raise", variant
-            else:
-                yield attack, name, variant
+            # patchwise, `farther_end` decides crop by crop
+            goals = {"lower": Lower(), "raise": Raise()} if name in picks else {name: attack.objective}
+            for goal, objective in goals.items():
+                wanted = _Run(replace(attack, objective=objective), goal, variant)
+                planned = runs.setdefault((attack.label, goal, variant), wanted)
+                if planned.attack.objective != objective:
+                    raise InputError(
+                        f"{attack.label} is asked for both {planned.attack.objective!r} and {objective!r}, which "
+                        "records can't tell apart; evaluate them one at a time."
+                    )
+    return list(runs.values())
 
 
 def _identities(
-    label: str,
-    models: Mapping[str, QualityModel],
-    batch: _Batch,
-    attacks: Sequence[NamedAttack],
-    variants: Sequence[str],
-    transfer: bool,
+    label: str, scorers: Sequence[str], batch: _Batch, runs: Sequence[_Run]
 ) -> set[tuple[str, str, str, str, str, str]]:
-    scorers = list(models) if transfer else [label]
+    """Of all records that one model as the attacked one gives on a batch."""
     return {(label, label, CLEAN, CLEAN, "end_to_end", key) for key in batch.keys} | {
         (scorer, label, attack.label, goal, variant, key)
-        for attack, goal, variant in _runs(attacks, variants)
+        for attack, goal, variant in runs
         for scorer in (scorers if variant == "end_to_end" else [label])
         for key in batch.keys
     }
@@ -197,13 +208,12 @@ def _run_batch(
     model: QualityModel,
     others: Mapping[str, QualityModel],
     batch: _Batch,
-    attacks: Sequence[NamedAttack],
-    variants: Sequence[str],
+    runs: Sequence[_Run],
 ) -> Iterator[Record]:
     """All records of one model as the attacked one on one batch."""
     clean = clean_pass(model, batch.images)
     yield from _clean_records(label, batch, clean)
-    for attack, goal, variant in _runs(attacks, variants):
+    for attack, goal, variant in runs:
         if variant == "patchwise":
             if not isinstance(model, CropAverage):
                 raise InputError(
@@ -247,16 +257,8 @@ def _attack_records(
     if isinstance(result, PatchwiseResult):
         linf, l2 = result.by_photo(linf).amax(1), result.by_photo(l2).square().sum(1).sqrt()
         ssim = result.by_photo(ssim).mean(1)
-    columns = (
-        result.clean_scores,
-        result.scores,
-        result.scores_8bit,
-        linf,
-        l2,
-        ssim,
-        result.queries,
-        result.gradients,
-    )
+    scores = (result.clean_scores, result.scores, result.scores_8bit)
+    columns = (*scores, linf, l2, ssim, result.queries, result.gradients)
     return [
         Record(
             key=photo.key,

@@ -8,6 +8,7 @@ accuracy: the baseline stopped early, and training on Gaussian noise.
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -61,8 +62,9 @@ class Trained:
         return self.validation[-1]
 
     def stopped_at(self, srocc: float) -> Path:
-        """The weights of the epoch whose validation SROCC is closest to `srocc`."""
-        epoch = min(range(len(self.validation)), key=lambda number: abs(self.validation[number] - srocc))
+        """The weights of the epoch whose validation SROCC is closest to `srocc`; the first of several."""
+        epochs = [number for number, reached in enumerate(self.validation) if not math.isnan(reached)]
+        epoch = min(epochs, key=lambda number: abs(self.validation[number] - srocc))
         return self.weights.parent / f"epoch-{epoch + 1:02d}.safetensors"
 
 
@@ -120,13 +122,21 @@ def comparison_from_dict(values: Mapping[str, Any]) -> Comparison:
     Raises:
         SpecError: naming the first unknown field.
     """
-    values = dict(values)
-    recipe = load_recipe(values.pop("recipe")).with_values(values.pop("overrides", {}))
-    known = ("weights", "seeds", "allowed_loss", "noise_stds")
+    lists = ("weights", "seeds", "noise_stds")
+    known = ("recipe", "overrides", "allowed_loss", *lists)
     unknown = [name for name in values if name not in known]
     if unknown:
         raise SpecError(f"a comparison has no {unknown[0]!r}{did_you_mean(unknown[0], list(known))}")
-    made: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    missing = [name for name in ("recipe", "weights") if name not in values]
+    if missing:
+        raise SpecError(f"a comparison needs {missing[0]!r}, a recipe's name and candidate weights at least.")
+    single = [name for name in lists if not isinstance(values.get(name, []), list)]
+    if single:
+        raise SpecError(f"{single[0]} of a comparison must be a list, got {values[single[0]]!r}.")
+    recipe = load_recipe(values["recipe"]).with_values(values.get("overrides", {}))
+    made: dict[str, Any] = {name: tuple(values[name]) for name in lists if name in values}
+    if "allowed_loss" in values:
+        made["allowed_loss"] = values["allowed_loss"]
     return Comparison(recipe=recipe, **made)
 
 
@@ -141,8 +151,10 @@ def train_and_choose(comparison: Comparison, dataset: Dataset, folder: Path, opt
         tell: Called with a sentence before each run.
 
     Raises:
+        DataError: if the dataset has no validation part.
         WorkFailedError: if no candidate weight keeps the validation SROCC.
     """
+    dataset.part(comparison.recipe.data.validation)
     runs = _Runs(comparison, dataset, folder, replace(options, keep_epochs=True), tell)
     base = [runs.get(weight=0.0, seed=seed) for seed in comparison.seeds]
     weight, defended = _choose_weight(comparison, base, runs)
@@ -165,18 +177,21 @@ def train_and_choose(comparison: Comparison, dataset: Dataset, folder: Path, opt
 
 def _choose_weight(comparison: Comparison, base: list[Trained], runs: _Runs) -> tuple[float, list[Trained]]:
     """Every weight is tried with the first seed; the largest that holds is run with all, and must hold again."""
-    first = {weight: runs.get(weight=weight, seed=comparison.seeds[0]) for weight in sorted(comparison.weights)}
-    for weight in sorted(first, reverse=True):
-        if base[0].srocc - first[weight].srocc > comparison.allowed_loss:
+    lost = {
+        weight: base[0].srocc - runs.get(weight=weight, seed=comparison.seeds[0]).srocc
+        for weight in sorted(comparison.weights)
+    }
+    for weight in sorted(lost, reverse=True):
+        if not lost[weight] <= comparison.allowed_loss:
             continue
         defended = [runs.get(weight=weight, seed=seed) for seed in comparison.seeds]
-        loss = fmean(plain.srocc - robust.srocc for plain, robust in zip(base, defended, strict=True))
-        if loss <= comparison.allowed_loss:
+        lost[weight] = fmean(plain.srocc - robust.srocc for plain, robust in zip(base, defended, strict=True))
+        if lost[weight] <= comparison.allowed_loss:
             return weight, defended
-    lost = ", ".join(f"{weight:g}: {base[0].srocc - run.srocc:.3f}" for weight, run in first.items())
+    listed = ", ".join(f"{weight:g}: {loss:.3f}" for weight, loss in lost.items())
     raise WorkFailedError(
         f"no penalty weight keeps the validation SROCC within {comparison.allowed_loss} of the baseline "
-        f"(lost at {lost}); try smaller weights."
+        f"(lost at {listed}); try smaller weights."
     )
 
 

@@ -20,6 +20,7 @@ from robustiqa.metrics.mapping import fit_logistic
 from robustiqa.models.loading import load_model
 
 INFO_FILE = "info.json"
+RECORD_FILES = "*.jsonl.gz"
 PROTECTED_ROLES = ("baseline", "NT")
 Progress = Callable[[int, int], None]
 
@@ -76,7 +77,7 @@ def evaluate_choice(
         device: Where to compute.
         batch_size: Photographs at a time.
         tell: Called with a sentence before each model.
-        progress: Called with (batches done, batches in all) of the model at hand.
+        progress: Called with (photographs done, photographs in all) of the model at hand.
     """
     labeled = choice.labeled()
     parts: list[Evaluation] = []
@@ -124,7 +125,14 @@ def merge(parts: Sequence[Evaluation], info: Mapping[str, Any]) -> Evaluation:
 
 
 def export(evaluation: Evaluation, folder: Path) -> None:
-    """Writes what tables are rebuilt from: `info.json`, and one compressed file of records a model."""
+    """Writes what tables are rebuilt from: `info.json`, and one compressed file of records a model, in place of others.
+
+    Args:
+        evaluation: What to keep.
+        folder: Where to; records that an earlier export left there are removed.
+    """
+    for earlier in folder.glob(RECORD_FILES):
+        earlier.unlink()
     for number, label in enumerate(evaluation.models):
         mine = [record for record in evaluation.records if record.scored_by == label]
         write_compressed(mine, folder / f"{number:02d}-{_slug(label)}.jsonl.gz")
@@ -134,7 +142,7 @@ def export(evaluation: Evaluation, folder: Path) -> None:
 def load_exported(folder: Path) -> Evaluation:
     """The evaluation that `export` wrote."""
     info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
-    return Evaluation(tuple(_all_records(sorted(folder.glob("*.jsonl.gz")))), info)
+    return Evaluation(tuple(_all_records(sorted(folder.glob(RECORD_FILES)))), info)
 
 
 def _all_records(paths: Iterable[Path]) -> Iterable[Record]:

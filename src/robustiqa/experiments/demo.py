@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,7 +111,7 @@ def run_demo(
         told = replace(
             options or RunOptions(),
             cache=folder / "decoded",
-            progress=lambda progress, label=label: on_training(label, progress),
+            progress=partial(on_training, label),
         )
         models[label] = load_model(train(spec, dataset, folder / label.lower(), told))
     test = spread_out(dataset.part("test"), TEST_PHOTOS)

@@ -72,8 +72,8 @@ def bootstrap_interval(
     """
     checked = _check_arrays(arrays)
     _check_options(samples, level, seed)
-    values = _over_resamples(statistic, checked, samples, seed)
-    return _interval(float(statistic(*checked)), values, level)
+    value = float(statistic(*checked))
+    return _interval(value, _over_resamples(statistic, checked, samples, seed), level)
 
 
 def paired_difference(

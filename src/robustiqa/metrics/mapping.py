@@ -7,7 +7,7 @@ Source: Video Quality Experts Group 2000, final report on the validation of obje
 the start values are the ones in common use: max and min of the opinion scores, mean and a quarter of the standard
 deviation of the scores.
 Deviations: the curve must rise, since scores here are higher-is-better; a falling one would credit a model for being
-upside down.
+upside down. It must rise over several photos; a least-squares fit to unrelated scores is often a step at one of them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from robustiqa.metrics.correlation import plcc, rmse
 if TYPE_CHECKING:
     from robustiqa.core.calibration import Logistic
 
-FEWEST_PHOTOS = 5  # one more than the parameters
-NARROWEST = 1e-3  # of the scores' standard deviation; a narrower rise is a step between two neighboring scores
+FEWEST_SCORES = 5  # one more than the parameters
+RISE = math.log(99)  # in widths from the center: there the curve has 1 or 99 % of its rise behind it
 MOST_EVALUATIONS = 10_000
 
 
@@ -37,14 +37,15 @@ def fit_logistic(scores: Array, mos: Array) -> Logistic | None:
         mos: Their opinion scores, (n,).
 
     Returns:
-        The curve; or None if there is none to be had: fewer than 5 photos, constant scores or opinions, no
-        convergence, parameters that the photos do not determine, a curve that falls or is a mere step.
+        The curve; or None if there is none to be had: constant scores or opinions, no convergence, a curve that
+        falls, or one whose rise (1 to 99 %) holds fewer than 5 distinct scores, so that it is a step between a few
+        photos and its four parameters are not determined.
 
     Raises:
         InputError: unless both are finite, of the same length, at least 2.
     """
     scores, mos = check_vectors(scores=scores, mos=mos)
-    if len(scores) < FEWEST_PHOTOS or is_constant(scores) or is_constant(mos):
+    if len(scores) < FEWEST_SCORES or is_constant(scores) or is_constant(mos):
         return None
     from scipy.optimize import OptimizeWarning, curve_fit  # heavy import
 
@@ -54,14 +55,14 @@ def fit_logistic(scores: Array, mos: Array) -> Logistic | None:
     standard = (scores - mean) / spread  # the found curve then does not depend on the scores' scale
     start = [mos.max(), mos.min(), 0.0, 1 / 4]  # for the scores as they came: center at mean, width spread / 4
     with warnings.catch_warnings(), np.errstate(all="ignore"):  # a search may pass through widths near 0
-        warnings.simplefilter("ignore", OptimizeWarning)  # what it says is checked below
+        warnings.simplefilter("ignore", OptimizeWarning)  # of the covariance, which is not used
         try:
-            found, covariance = curve_fit(_curve, standard, mos, p0=start, maxfev=MOST_EVALUATIONS)
+            found, _ = curve_fit(_curve, standard, mos, p0=start, maxfev=MOST_EVALUATIONS)
         except RuntimeError:  # scipy's way of saying that it did not converge
             return None
     high, low, center, width = (float(value) for value in found)
-    determined = bool(np.isfinite(found).all() and np.isfinite(covariance).all())
-    if not determined or high <= low or abs(width) < NARROWEST:
+    in_rise = np.unique(standard[np.abs(standard - center) <= RISE * abs(width)])
+    if not np.isfinite(found).all() or high <= low or len(in_rise) < FEWEST_SCORES:
         return None
     return Logistic(low=low, high=high, center=mean + spread * center, width=spread * abs(width))
 

@@ -6,7 +6,7 @@ from cumulative counts. Kendall's tau-b is exact as well: concordant minus disco
 the counts with the photos' sign matrix, which is one matrix product for all resamples.
 
 Each function equals its namesake on every resample (tests compare them with scipy, one resample at a time) and takes
-arrays that were checked. `RESAMPLED` says which metrics have such a form; the others are looped over.
+arrays and options that the namesake has checked. `RESAMPLED` says which metrics have such a form; others are looped over.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from robustiqa.metrics.robustness import (
     LogBase,
     Numerator,
     change_over_spread,
-    check_spread,
     log_room_over_change,
     max_absolute_change,
     mean_absolute_change,
@@ -131,7 +130,6 @@ def resampled_change_over_spread(counts: Array, before: Array, after: Array, *, 
     """`change_over_spread` of every resample, with its own spread unless one is given; (samples,)."""
     change = resampled_rmse(counts, before, after)
     if spread is not None:
-        check_spread(spread)
         return change / spread
     deviations = before - resampled_mean(counts, before)[:, None]  # (samples, n)
     variance = np.einsum("sn,sn,sn->s", counts, deviations, deviations) / counts.sum(axis=1)

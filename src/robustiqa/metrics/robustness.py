@@ -135,18 +135,9 @@ def change_over_spread(before: Array, after: Array, *, spread: float | None = No
         spread = score_spread(before)
         if spread == 0:
             return math.nan
-    check_spread(spread)
-    return math.sqrt(np.mean((after - before) ** 2)) / spread
-
-
-def check_spread(spread: float) -> None:
-    """Refuses a divisor that is not a positive number.
-
-    Raises:
-        InputError: saying what came.
-    """
     if not (math.isfinite(spread) and spread > 0):
         raise InputError(f"spread must be a standard deviation above 0, got {spread}.")
+    return math.sqrt(np.mean((after - before) ** 2)) / spread
 
 
 def mean_absolute_change(before: Array, after: Array) -> float:

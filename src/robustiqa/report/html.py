@@ -14,7 +14,8 @@ from robustiqa.evaluation.study import Study, study
 from robustiqa.evaluation.summary import SAMPLES
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.report.captions import method, photographs
-from robustiqa.report.figures import COLORS, FAINT, INK, Figure, all_figures
+from robustiqa.report.drawing import COLORS, FAINT, INK
+from robustiqa.report.figures import Figure, all_figures
 from robustiqa.report.findings import KeyFigure, findings, key_figures
 from robustiqa.report.layouts import all_tables
 from robustiqa.report.tables import Table, number

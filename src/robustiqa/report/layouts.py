@@ -91,7 +91,7 @@ def paper_table(study: Study, against: str, change: str, title: str, *, main: bo
         for c in conditions
     ]
     return Table(
-        change.removesuffix("_change").replace("_", "-"),
+        change.removesuffix("_change").removeprefix("change_").replace("_", "-"),
         title,
         "Attack and objective",
         tuple(heads),

@@ -83,8 +83,6 @@ def build_penalty(spec: PenaltySpec, epoch: int) -> Penalty:
 
 def set_training_mode(model: nn.Module, spec: TrainingSpec, epoch: int) -> None:
     """Training mode for an epoch (from 0), with batch norm as `spec.batch_norm` has it then."""
-    if spec.batch_norm not in ("train", "frozen", "frozen_with_penalty"):
-        raise SpecError(f"batch_norm must be 'train', 'frozen' or 'frozen_with_penalty', got {spec.batch_norm!r}.")
     model.train()
     late = spec.batch_norm == "frozen_with_penalty" and epoch >= spec.penalty.start_epoch
     if late or spec.batch_norm == "frozen":

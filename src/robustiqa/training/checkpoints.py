@@ -34,8 +34,6 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, progress:
             with path.open("rb+") as file:
                 os.fsync(file.fileno())
     sync_folder(beside)
-    if final.exists():  # written before a kill that came between rename and progress
-        shutil.rmtree(final)
     beside.rename(final)
     sync_folder(folder)
     remove_checkpoints(folder, but=final)
@@ -54,7 +52,9 @@ def load_checkpoint(accelerator: Accelerator, checkpoint: Path) -> dict[str, Any
 
 
 def remove_checkpoints(folder: Path, but: Path | None = None) -> None:
-    """Removes all checkpoints of a run folder but one."""
-    for path in [*folder.glob(f"{PREFIX}*"), *folder.glob(f".{PREFIX}*.part")]:
-        if path != but:
+    """Removes all checkpoints of a run folder but one, and what a kill left half written."""
+    for path in [*folder.glob(f"{PREFIX}*"), *folder.glob(".*.part")]:
+        if path.is_file():
+            path.unlink(missing_ok=True)
+        elif path != but:
             shutil.rmtree(path, ignore_errors=True)

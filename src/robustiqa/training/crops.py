@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from robustiqa.core.dataset import Dataset, Photo
-from robustiqa.core.errors import DataError
+from robustiqa.core.errors import DataError, SpecError
 from robustiqa.core.seeds import derive_seed, generator
 from robustiqa.training.spec import DataSpec
 
@@ -68,10 +67,6 @@ class Crops(TorchDataset[tuple[Tensor, float]]):
     def __len__(self) -> int:
         return len(self._photos) * self._spec.crops_per_photo
 
-    def clear_cache(self) -> None:
-        """Removes the decoded photographs."""
-        shutil.rmtree(self._cache.folder, ignore_errors=True)
-
     def __getitem__(self, item: tuple[int, int, int]) -> tuple[Tensor, float]:
         """The crop (3, side, side), float32 in [0, 1], and its photo's score on 0..100."""
         place, draw, epoch = item
@@ -100,6 +95,9 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
 
     Every process takes its slice of each batch, so that any number of processes runs the same steps. Items that
     do not fill a batch are left out (others each epoch).
+
+    Raises:
+        SpecError: if a batch can't be cut into equal slices.
     """
 
     def __init__(
@@ -116,6 +114,11 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
     ) -> None:
         order = torch.randperm(items * draws, generator=generator("order", seed, epoch)).tolist()
         batch_size = min(batch_size, len(order))
+        if batch_size % ranks:
+            raise SpecError(
+                f"a batch of {batch_size} can't be shared equally by {ranks} processes; "
+                "choose a batch_size that their number divides."
+            )
         count = len(order) // batch_size
         share = batch_size // ranks
         self._batches = [

@@ -6,6 +6,8 @@ Everything random is a function of (seed, step) or (seed, epoch, photo, draw), s
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from robustiqa.training.checkpoints import (
     save_checkpoint,
 )
 from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches, epoch_loader
-from robustiqa.training.losses import find_loss, learning_rate_factors
+from robustiqa.training.losses import find_loss, find_schedule, warmup_factor
 from robustiqa.training.spec import TrainingSpec
 from robustiqa.training.validation import validate
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 HISTORY_FILE = "history.json"
+DECODED_FOLDER = "decoded"
 LOG_EVERY = 20  # optimizer steps between lines of the history
 
 
@@ -97,14 +100,15 @@ def train(spec: TrainingSpec, dataset: Dataset, folder: Path, options: RunOption
         SpecError: if the folder is of another run, or the spec names what does not exist.
         WorkFailedError: if the loss stops being finite.
     """
-    options = options or RunOptions()
     resolved = resolve(spec, dataset)
-    open_run_folder(folder, resolved)
     weights = folder / WEIGHTS_FILE
-    if weights.is_file():
-        return weights
-    run = _Run(spec, dataset, folder, options, resolved)
-    run.go()
+    # A run is made before its folder, so that a request which can't be met leaves none behind.
+    run = None if weights.is_file() else _Run(spec, dataset, folder, options or RunOptions(), resolved)
+    open_run_folder(folder, resolved)
+    if run is not None:
+        run.go()
+    remove_checkpoints(folder)
+    shutil.rmtree(folder / DECODED_FOLDER, ignore_errors=True)
     return weights
 
 
@@ -125,6 +129,7 @@ class _Run:
         self.options = options
         self.resolved = resolved
         self.loss_of = find_loss(spec.loss)
+        self.schedule = find_schedule(spec.optimizer.schedule)
         self.penalty_of: Penalty = build_penalty(spec.penalty, 0)
         self.accelerator = _accelerator(spec, options)
         self.model: QualityModel = build_model(spec)
@@ -134,12 +139,13 @@ class _Run:
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.network, self.optimizer = self.accelerator.prepare(self.model, optimizer)
         self.trained = [weight for weight in self.network.parameters() if weight.requires_grad]
-        cache = DecodedPhotos(options.cache or folder / "decoded")
+        cache = DecodedPhotos(options.cache or folder / DECODED_FOLDER)
         photos = dataset.part(spec.data.part)
         self.crops = Crops(photos, cache, self.model.crop_size, spec.data, spec.seed)
         self.items = len(photos)
         self.validation = dataset.part(spec.data.validation) if spec.data.validation in dataset.parts else None
         self.history: dict[str, list[dict[str, float]]] = {"steps": [], "epochs": []}
+        self.unlogged: list[Tensor] = []  # (loss, penalty) of each step since the last line of the history
         self.steps_per_epoch = len(self._batches(0))
         self.steps = self.steps_per_epoch * spec.epochs
 
@@ -149,9 +155,6 @@ class _Run:
             step = self._epoch(epoch, step)
         if self.accelerator.is_main_process:
             self._save_weights(self.folder / WEIGHTS_FILE)
-            remove_checkpoints(self.folder)
-            if self.options.cache is None:
-                self.crops.clear_cache()
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> int:
@@ -160,6 +163,7 @@ class _Run:
             return 0
         progress = load_checkpoint(self.accelerator, checkpoint)
         self.history = progress["history"]
+        self.unlogged = [torch.tensor(values, device=self.accelerator.device) for values in progress["unlogged"]]
         return int(progress["step"])
 
     def _batches(self, epoch: int, first: int = 0) -> EpochBatches:
@@ -179,13 +183,11 @@ class _Run:
         pin = self.accelerator.device.type == "cuda"
         set_training_mode(self.network, self.spec, epoch)
         self.penalty_of = build_penalty(self.spec.penalty, epoch)
-        totals: list[Tensor] = []
         for images, mos in epoch_loader(self.crops, batches, self.options.workers, pin):
-            totals.append(self._step(step, images, mos))
+            self.unlogged.append(self._step(step, images, mos))
             step += 1
             if step % LOG_EVERY == 0 or step % self.steps_per_epoch == 0:
-                self._log(step, epoch, totals)
-                totals = []
+                self._log(step, epoch)
             if step % self.options.checkpoint_every == 0 and step % self.steps_per_epoch:
                 self._checkpoint(step)
         self._end_of_epoch(epoch, step)
@@ -194,18 +196,18 @@ class _Run:
     def _step(self, step: int, images: Tensor, mos: Tensor) -> Tensor:
         """One optimizer step; returns (loss, penalty) on the device, so that nothing waits for it."""
         torch.manual_seed(derive_seed(self.spec.seed, "step", step, self.accelerator.process_index))
-        rates = self.spec.optimizer
-        factors = learning_rate_factors(rates.schedule, step, self.steps, self.steps_per_epoch, rates.warmup_steps)
+        factors = self.schedule(step, self.steps, self.steps_per_epoch)
+        warmup = warmup_factor(step, self.spec.optimizer.warmup_steps)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factors[group["part"]]
+            group["lr"] = rate * (warmup * factors[group["part"]])
         images = images.to(self.accelerator.device, non_blocking=True)
         mos = mos.to(self.accelerator.device, non_blocking=True)
-        parts = self.spec.accumulation
+        parts = list(zip(images.chunk(self.spec.accumulation), mos.chunk(self.spec.accumulation), strict=True))
         total = torch.zeros(2, device=self.accelerator.device)
         scaler = self.accelerator.scaler
-        for part, (some, targets) in enumerate(zip(images.chunk(parts), mos.chunk(parts), strict=True)):
+        for left, (some, targets) in zip(reversed(range(len(parts))), parts, strict=True):
             share = len(some) / len(images)
-            with self.accelerator.no_sync(self.network) if part < parts - 1 else nullcontext():
+            with self.accelerator.no_sync(self.network) if left else nullcontext():
                 scores, penalty = self.penalty_of(
                     self.network, some, gradient_scale=scaler.get_scale() if scaler is not None else 1.0
                 )
@@ -216,9 +218,10 @@ class _Run:
         self.optimizer.zero_grad()
         return total
 
-    def _log(self, step: int, epoch: int, totals: list[Tensor]) -> None:
-        loss, penalty = torch.stack(totals).mean(0).tolist()
-        if not torch.isfinite(torch.tensor([loss, penalty])).all():
+    def _log(self, step: int, epoch: int) -> None:
+        loss, penalty = torch.stack(self.unlogged).mean(0).tolist()
+        self.unlogged = []
+        if not math.isfinite(loss + penalty):
             raise WorkFailedError(
                 f"training stopped at step {step}: the loss is not finite; "
                 "lower the learning rate or the penalty weight."
@@ -241,7 +244,9 @@ class _Run:
         self._tell(step, epoch, found.get("srocc"))
 
     def _checkpoint(self, step: int) -> None:
-        save_checkpoint(self.accelerator, self.folder, step, {"step": step, "history": self.history})
+        unlogged = [values.tolist() for values in self.unlogged]
+        progress = {"step": step, "history": self.history, "unlogged": unlogged}
+        save_checkpoint(self.accelerator, self.folder, step, progress)
 
     def _save_weights(self, path: Path) -> None:
         name, backbone = self.spec.model.name, self.spec.model.backbone
@@ -262,7 +267,10 @@ def _accelerator(spec: TrainingSpec, options: RunOptions) -> Accelerator:
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # its state is global, and a second run may want another precision
-    return Accelerator(cpu=options.device == "cpu", mixed_precision=spec.precision)
+    accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=spec.precision)
+    if spec.precision == "fp16" and accelerator.scaler is None:
+        raise SpecError(f"fp16 needs a GPU, got {accelerator.device.type}; train with precision bf16 or no.")
+    return accelerator
 
 
 def _write_scalars(folder: Path, history: dict[str, list[dict[str, float]]], epoch: int) -> None:

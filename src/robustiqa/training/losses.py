@@ -35,10 +35,13 @@ def _cosine(step: int, steps: int, steps_per_epoch: int) -> tuple[float, float]:
 
 
 def _hyperiqa(step: int, steps: int, steps_per_epoch: int) -> tuple[float, float]:
-    """Backbone constant; the head falls tenfold every 6 epochs, and after epoch 8 to the backbone's rate and below.
+    """Backbone constant; head 1 in epochs 0 to 5, .1 in 6 to 8, .01 in 9 to 11, .001 from 12 on.
+
+    The head factor is relative to ten times the backbone's rate: it falls tenfold every 6 epochs, and after epoch 8
+    the ten times is dropped.
 
     Source: the released training code of Su et al. 2020 and Liu et al. 2024 as it was meant: there, the head group
-    is empty from the second epoch on. The head factor is relative to ten times the backbone's rate.
+    is empty from the second epoch on.
     """
     epoch = step // steps_per_epoch
     return 1.0, 10.0 ** -(epoch // 6) * (0.1 if epoch > 8 else 1.0)
@@ -47,17 +50,18 @@ def _hyperiqa(step: int, steps: int, steps_per_epoch: int) -> tuple[float, float
 SCHEDULES: dict[str, Schedule] = {"cosine": _cosine, "hyperiqa": _hyperiqa}
 
 
-def learning_rate_factors(
-    schedule: str, step: int, steps: int, steps_per_epoch: int, warmup_steps: int
-) -> tuple[float, float]:
-    """What backbone and head learning rates are multiplied by at an optimizer step.
+def find_schedule(name: str) -> Schedule:
+    """The schedule called `name`: (step, steps, steps an epoch) to the factors of backbone and head rates.
 
     Raises:
-        SpecError: if there is no such schedule.
+        SpecError: if there is none.
     """
-    if schedule not in SCHEDULES:
-        hint = did_you_mean(schedule, list(SCHEDULES))
-        raise SpecError(f"unknown schedule {schedule!r}{hint} Known: {', '.join(SCHEDULES)}.")
-    warmup = min(1.0, (step + 1) / (warmup_steps + 1))
-    backbone, head = SCHEDULES[schedule](step, steps, steps_per_epoch)
-    return warmup * backbone, warmup * head
+    if name not in SCHEDULES:
+        hint = did_you_mean(name, list(SCHEDULES))
+        raise SpecError(f"unknown schedule {name!r}{hint} Known: {', '.join(SCHEDULES)}.")
+    return SCHEDULES[name]
+
+
+def warmup_factor(step: int, warmup_steps: int) -> float:
+    """What both rates are multiplied by during a linear warm-up; 1 after it."""
+    return min(1.0, (step + 1) / (warmup_steps + 1))

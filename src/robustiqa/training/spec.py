@@ -13,6 +13,8 @@ from robustiqa.core.errors import SpecError
 from robustiqa.core.registry import did_you_mean
 
 T = TypeVar("T")
+COUNTS = ("epochs", "batch_size", "accumulation")
+CHOICES = {"batch_norm": ("train", "frozen", "frozen_with_penalty"), "precision": ("no", "bf16", "fp16")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +123,15 @@ class TrainingSpec:
     precision: str = "no"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        counts = {name: getattr(self, name) for name in COUNTS} | {"data.crops_per_photo": self.data.crops_per_photo}
+        for name, count in counts.items():
+            if count < 1:
+                raise SpecError(f"{name} must be at least 1, got {count}.")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise SpecError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
+
     def with_values(self, values: Mapping[str, Any]) -> TrainingSpec:
         """The spec with dotted overrides such as `{"penalty.weight": 1e-3, "seed": 1}` applied.
 
@@ -139,13 +150,16 @@ class TrainingSpec:
 
 def _with_value(spec: T, path: list[str], value: Any, whole: str) -> T:
     assert is_dataclass(spec) and not isinstance(spec, type)
+    name, *deeper = path
     known = [f.name for f in fields(spec)]
-    if path[0] not in known:
-        raise SpecError(f"a training spec has no {whole!r}{did_you_mean(path[0], known)} Known: {', '.join(known)}.")
-    old = getattr(spec, path[0])
-    if len(path) > 1 and is_dataclass(old):
-        return replace(spec, **{path[0]: _with_value(old, path[1:], value, whole)})
-    return replace(spec, **{path[0]: _typed(value, type(old), whole)})
+    if name not in known:
+        raise SpecError(f"a training spec has no {whole!r}{did_you_mean(name, known)} Known: {', '.join(known)}.")
+    old = getattr(spec, name)
+    if is_dataclass(old) != bool(deeper):
+        raise SpecError(f"{whole} does not name a single value of a training spec, such as penalty.weight or seed.")
+    return replace(
+        spec, **{name: _with_value(old, deeper, value, whole) if deeper else _typed(value, type(old), whole)}
+    )
 
 
 def _typed(value: Any, wanted: type, where: str) -> Any:

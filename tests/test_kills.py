@@ -1,0 +1,75 @@
+"""SIGKILL at any moment, then a restart: every file is bit for bit that of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.killing import survive
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs fork and /proc to kill at chosen moments")
+
+Kill = dict[str, Any]
+TRAINED_FILES = ["epoch-01.safetensors", "epoch-02.safetensors", "history.json", "model.safetensors", "run.json"]
+
+
+def at(event: str, match: str, number: int) -> Kill:
+    return {"event": event, "match": match, "number": number}
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """A training and an evaluation under three kills each, the moments chosen."""
+    kills = {
+        "training": [at("fsync", "000004.part/optimizer", 1), at("shutil.rmtree", "decoded", 1), {"after": 0.6}],
+        "evaluation": [at("fsync", "run.json", 1), at("fsync", "records.jsonl", 3), {"after": 0.5}],
+    }
+    return survive(kills, tmp_path_factory.mktemp("killed"))
+
+
+@pytest.mark.parametrize("job", ["training", "evaluation"])
+def test_three_kills_leave_the_files_of_an_undisturbed_run(job: str, killed: dict[str, dict[str, Any]]) -> None:
+    found = killed[job]
+    assert found["killed"] == 3
+    assert found["outcomes"]
+    for outcome in found["outcomes"]:
+        assert outcome == found["undisturbed"]
+
+
+def test_a_finished_training_keeps_neither_checkpoints_nor_decoded_photographs(
+    killed: dict[str, dict[str, Any]],
+) -> None:
+    assert sorted(killed["training"]["undisturbed"]) == TRAINED_FILES
+
+
+def test_each_record_is_written_once(killed: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
+    del killed
+    lines = (_folder(tmp_path_factory) / "evaluation" / "undisturbed" / "records.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    names = ("scored_by", "attacked_on", "attack", "goal", "variant", "key")
+    assert len({tuple(record[name] for name in names) for record in records}) == len(records) == 12 * 2 * (1 + 2 * 2 * 2)
+
+
+def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (folder,) = tmp_path_factory.getbasetemp().glob("killed*")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["training", "evaluation"])
+def test_twenty_kills_leave_the_files_of_an_undisturbed_run(job: str, tmp_path: Path) -> None:
+    draw = random.Random(job)
+    in_time: list[Kill] = [{"after": draw.uniform(0.05, 0.7)} for _ in range(10)]
+    written = {"training": "checkpoint-", "evaluation": "records.jsonl"}[job]
+    in_writing = [at("fsync", written, draw.randint(1, 12)) for _ in range(5)]
+    in_any_operation = [at("", "", draw.randint(1, 40)) for _ in range(5)]
+    kills = [*in_time, *in_writing, *in_any_operation]
+    draw.shuffle(kills)
+    found = survive({job: kills}, tmp_path)[job]
+    assert found["killed"] == 20
+    assert all(outcome == found["undisturbed"] for outcome in found["outcomes"])
