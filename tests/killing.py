@@ -197,7 +197,8 @@ def _write_log(kill: dict[str, Any]) -> None:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """SHA-256 of each file by name, but for the hidden `.part` files that a kill may leave beside them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".part")
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,42 +23,43 @@ def at(event: str, match: str, number: int) -> Kill:
     return {"event": event, "match": match, "number": number}
 
 
+@dataclass(frozen=True)
+class Killed:
+    folder: Path
+    found: dict[str, dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
     """A training and an evaluation under three kills each, the moments chosen."""
     kills = {
         "training": [at("fsync", "000004.part/optimizer", 1), at("shutil.rmtree", "decoded", 1), {"after": 0.6}],
         "evaluation": [at("fsync", "run.json", 1), at("fsync", "records.jsonl", 3), {"after": 0.5}],
     }
-    return survive(kills, tmp_path_factory.mktemp("killed"))
+    folder = tmp_path_factory.mktemp("killed")
+    return Killed(folder, survive(kills, folder))
 
 
 @pytest.mark.parametrize("job", ["training", "evaluation"])
-def test_three_kills_leave_the_files_of_an_undisturbed_run(job: str, killed: dict[str, dict[str, Any]]) -> None:
-    found = killed[job]
+def test_three_kills_leave_the_files_of_an_undisturbed_run(job: str, killed: Killed) -> None:
+    found = killed.found[job]
     assert found["killed"] == 3
     assert found["outcomes"]
     for outcome in found["outcomes"]:
         assert outcome == found["undisturbed"]
 
 
-def test_a_finished_training_keeps_neither_checkpoints_nor_decoded_photographs(
-    killed: dict[str, dict[str, Any]],
-) -> None:
-    assert sorted(killed["training"]["undisturbed"]) == TRAINED_FILES
+def test_a_finished_training_keeps_neither_checkpoints_nor_decoded_photographs(killed: Killed) -> None:
+    assert sorted(killed.found["training"]["undisturbed"]) == TRAINED_FILES
 
 
-def test_each_record_is_written_once(killed: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
-    del killed
-    lines = (_folder(tmp_path_factory) / "evaluation" / "undisturbed" / "records.jsonl").read_text().splitlines()
+def test_each_record_is_written_once(killed: Killed) -> None:
+    lines = (killed.folder / "evaluation" / "undisturbed" / "records.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     names = ("scored_by", "attacked_on", "attack", "goal", "variant", "key")
-    assert len({tuple(record[name] for name in names) for record in records}) == len(records) == 12 * 2 * (1 + 2 * 2 * 2)
-
-
-def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    (folder,) = tmp_path_factory.getbasetemp().glob("killed*")
-    return folder
+    photos, models, attacks, goals, scorers = 12, 2, 2, 2, 2
+    assert len(records) == photos * models * (1 + attacks * goals * scorers)
+    assert len({tuple(record[name] for name in names) for record in records}) == len(records)
 
 
 @pytest.mark.slow

@@ -125,6 +125,11 @@ def test_its_interval_holds_the_value_and_is_the_same_for_the_same_seed(metric: 
     assert interval.value == float(metric(*arrays))
 
 
+@pytest.mark.parametrize("name", list_metrics())
+def test_a_name_stands_for_the_function_of_that_name(name: str) -> None:
+    assert getattr(get_metric(name), "__name__", None) == name
+
+
 def test_an_unknown_metric_is_refused_with_the_closest_name() -> None:
     with pytest.raises(
         UnknownNameError, match=r"^unknown metric 'srcc'; did you mean 'srocc'\? Known: change_mapped, "

@@ -53,6 +53,10 @@ def test_wrong_specs_are_refused_in_a_sentence(tmp_path: Path) -> None:
         f"expected 'builtin', a spec such as 'csv:PATH' or an existing folder, got {str(tmp_path / 'missing')!r}; "
         "check the path."
     )
+    with pytest.raises(DataError, match="got 'C:/photos'; check the path"):  # a Windows drive, not a dataset
+        create_dataset("C:/photos")
+    with pytest.raises(DataError, match="got 'D:'; check the path"):
+        create_dataset("D:")
     with pytest.raises(DataError) as without_path:
         create_dataset("livec")
     assert str(without_path.value) == "dataset 'livec' needs its folder; write livec:PATH."

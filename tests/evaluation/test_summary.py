@@ -287,6 +287,7 @@ def test_shrink_compresses_the_baseline_to_the_defended_spread_about_its_own_mea
         factor = np.std(target) / np.std(before)
         attacked, shrunk = (evaluation.attacked(name, FGSM_LABEL, "worst_of_both") for name in (plain, label))
         assert shrunk.change == pytest.approx(factor * attacked.change)
+        assert shrunk.float_after - shrunk.before == pytest.approx(factor * (attacked.float_after - attacked.before))
         norms = [[record.gradient_l1 for record in evaluation.clean(name).records] for name in (plain, label)]
         assert norms[1] == pytest.approx([factor * norm for norm in norms[0] if norm is not None])
 
@@ -317,9 +318,12 @@ def test_shrink_decides_the_direction_of_farther_end_by_its_own_scores(compared_
 
 
 def test_shrink_leaves_transferred_records_out() -> None:
-    plain, shrunk = with_shrink(compared(5, transfer=True), BASE, NT)
+    extended, shrunk = with_shrink(compared(5, transfer=True), BASE, NT)
     assert shrunk is not None
-    assert all(r.attacked_on == r.scored_by for r in plain.records if r.scored_by in shrunk.labels)
+    for plain, made in zip(BASE.labels, shrunk.labels, strict=True):
+        white_box = [r.identity[2:] for r in extended.records if r.scored_by == r.attacked_on == plain]
+        assert [r.identity[2:] for r in extended.records if made in (r.scored_by, r.attacked_on)] == white_box
+        assert len(white_box) == 5 * (1 + 2 * 3)
 
 
 def test_a_baseline_without_spread_has_no_shrink() -> None:

@@ -17,7 +17,7 @@ from robustiqa.metrics.bootstrap import (
 )
 from robustiqa.metrics.checks import Array
 from robustiqa.metrics.correlation import krocc, plcc, rmse, srocc
-from robustiqa.metrics.resampled import PAIR_BLOCK, resampled_form
+from robustiqa.metrics.resampled import PAIR_BLOCK, Statistic, resampled_form
 from robustiqa.metrics.robustness import change_over_spread
 
 
@@ -65,6 +65,16 @@ def test_an_outlier_far_from_the_rest_does_not_spoil_resamples_without_it() -> N
     assert form is not None
     without = np.append(np.ones(30), 0.0)[None]
     assert form(without, scores, mos)[0] == pytest.approx(stats.pearsonr(scores[:30], mos[:30]).statistic, rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", [plcc, srocc, krocc])
+def test_a_resample_in_which_one_array_is_constant_is_missing(metric: Statistic) -> None:
+    form = resampled_form(metric)
+    assert form is not None
+    varied, tied = np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.1, 0.1, 0.1, 0.9])
+    counts = np.array([[1.0, 1, 1, 0], [1, 1, 1, 1]])  # in floating point the mean of three 0.1 is not 0.1
+    for arrays in ((varied, tied), (tied, varied)):
+        np.testing.assert_array_equal(np.isnan(form(counts, *arrays)), [True, False])
 
 
 def test_ranks_tell_scores_apart_that_single_precision_does_not() -> None:

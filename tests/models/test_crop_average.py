@@ -88,7 +88,8 @@ def test_random_crops_depend_on_the_seed_and_the_size_and_on_nothing_else() -> N
     torch.rand(7)
     assert averaged(crops=25).offsets(64, 48) == first
     assert averaged(crops=25, seed=920).offsets(64, 48) != first
-    assert averaged(crops=25).offsets(64, 49) != first
+    rows = [row for row, _ in averaged(crops=25).offsets(64, 49)]
+    assert rows != [row for row, _ in first]
 
 
 def test_random_crops_lie_inside_the_photo_and_reach_its_ends() -> None:
@@ -147,7 +148,7 @@ def test_a_padded_photos_gradient_gathers_every_copy_of_a_pixel() -> None:
 @pytest.mark.parametrize("size", [(15, 40), (40, 15), (3, 5)])
 def test_small_photos_are_refused_unless_padding_is_asked_for(size: tuple[int, int]) -> None:
     with pytest.raises(InputError) as refused:
-        averaged().score(photos(*size))
+        CropAverage(ConvModel(crop_size=SIDE)).eval().score(photos(*size))
     assert str(refused.value) == (
         f"photographs must be at least 16x16 pixels, got {size[1]}x{size[0]}; "
         "ask for small='pad' (--small pad) to extend them by reflection."

@@ -37,6 +37,8 @@ def model() -> HyperIQA:
     for name, value in model.named_buffers():
         if name.endswith("running_var"):
             value.uniform_(0.5, 2)
+        if name.endswith("num_batches_tracked"):
+            value.fill_(100_001)  # half precision has no such number
     return model
 
 
@@ -97,6 +99,7 @@ def test_half_precision_files_hold_rounded_floats_and_whole_counters(
             assert loaded[name].dtype == torch.float32
             assert torch.equal(loaded[name], value.to(dtype).float())
         else:
+            assert stored[name].dtype == value.dtype
             assert torch.equal(stored[name], value)
     assert model.state_dict()["last_weight.weight"].dtype == torch.float32
 

@@ -93,6 +93,8 @@ def _explain(error: Exception) -> tuple[str, int]:
 def _explain_usage(error: Exception) -> str:
     """The parser's complaint as one sentence that says where help is."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if message.startswith("Usage:"):  # nothing was asked for: the help itself
+        return message
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "robustiqa"
     return f"{message.strip().rstrip('.')} (see `{command} --help`)."

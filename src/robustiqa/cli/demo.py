@@ -60,7 +60,9 @@ def demo(
     Example: robustiqa demo --out runs/demo
     """
     from robustiqa.cli.devices import training_device
+    from robustiqa.cli.showing import print_report, report_document
     from robustiqa.experiments.demo import run_demo
+    from robustiqa.report import report as make_report
     from robustiqa.training.loop import RunOptions
 
     output = Output("demo", json)
@@ -78,9 +80,16 @@ def demo(
             on_training=watch.training,
             on_attack=watch.attacking,
         )
-    output.line(result.table)
+    made = make_report(result.evaluation)
+    print_report(output, made)
+    output.line()
     for claim in result.claims:
         output.line(f"{'holds' if claim.holds else 'FAILS'}: {claim.sentence}")
     output.line(f"\n{result.report}")
-    output.document(report=result.report, holds=result.holds, claims=[asdict(claim) for claim in result.claims])
+    output.document(
+        report=result.report,
+        holds=result.holds,
+        claims=[asdict(claim) for claim in result.claims],
+        **report_document(made),
+    )
     return 0 if result.holds else 1

@@ -188,4 +188,6 @@ def _print_whole(renderable: RenderableType) -> None:
 
     console = _console()
     needed = Measurement.get(console, console.options, renderable).minimum
-    console.print(renderable, width=max(console.width, needed), crop=False)
+    with console.capture() as captured:
+        console.print(renderable, width=max(console.width, needed), crop=False)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from robustiqa.report.tables import Cell, Table
 
 PAGE = "report.html"
+PRINTED = ("honest", "clean", "controls")  # how tables are named that a terminal shows; the page has all
 
 
 def write_report(report: Report, folder: Path) -> Path:
@@ -26,12 +27,12 @@ def write_report(report: Report, folder: Path) -> Path:
 
 
 def print_report(output: Output, report: Report) -> None:
-    """Prints what was found and the main tables; their notes stand in the page."""
+    """Prints what was found, and the tables that show it; the others, and all notes, stand in the page."""
     output.line(report.subtitle)
     for sentence in report.findings:
         output.line(f"- {sentence}")
     for table in report.tables:
-        if table.main:
+        if table.name.startswith(PRINTED):
             output.line()
             _print_table(output, table)
 

@@ -108,6 +108,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _first_difference(old: Any, new: Any, where: str = "") -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(set(old) | set(new)):
-            if json.dumps(old.get(name)) != json.dumps(new.get(name)):
+            if json.dumps(old.get(name), sort_keys=True) != json.dumps(new.get(name), sort_keys=True):
                 return _first_difference(old.get(name), new.get(name), f"{where}.{name}" if where else name)
     return f"{where} is {json.dumps(old)} there, {json.dumps(new)} now"

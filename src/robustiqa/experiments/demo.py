@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 RECIPE = "demo"
 SIDE = 224  # one crop a picture
+SCENES = 120
 TEST_PHOTOS = 120
 ATTACK, NOISE = "ifgsm(eps=4/255, steps=10, step_size=1/255)", "random_sign(eps=4/255)"
 BASE, DEFENDED = "baseline", "NT"
@@ -72,6 +73,11 @@ class DemoResult:
         return all(claim.holds for claim in self.claims)
 
 
+def demo_dataset() -> Dataset:
+    """The pictures that it trains and tests on, made offline."""
+    return create_dataset("builtin", size=SIDE, scenes=SCENES)
+
+
 def demo_specs(seed: int) -> dict[str, TrainingSpec]:
     """What the demonstration trains: label to spec."""
     defended = load_recipe(RECIPE).with_values({"seed": seed})
@@ -104,7 +110,7 @@ def run_demo(
     Raises:
         DataError: if the photographs have no scores or no train and test parts.
     """
-    dataset = create_dataset("builtin", size=SIDE) if data is None else data
+    dataset = demo_dataset() if data is None else data
     models: dict[str, QualityModel] = {}
     for label, spec in demo_specs(seed).items():
         tell(f"training the {label} model on {len(dataset.part('train'))} pictures")

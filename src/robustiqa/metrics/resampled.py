@@ -6,7 +6,7 @@ from cumulative counts. Kendall's tau-b is exact as well: concordant minus disco
 the counts with the photos' sign matrix, which is one matrix product for all resamples.
 
 Each function equals its namesake on every resample (tests compare them with scipy, one resample at a time) and takes
-arrays and options that the namesake has checked. `RESAMPLED` says which metrics have such a form; others are looped over.
+arrays and options that the namesake has checked. `RESAMPLED` says which metrics have such a form; others are looped.
 """
 
 from __future__ import annotations

@@ -1,0 +1,136 @@
+"""`robustiqa evaluate` and `report`: resumable records, and the same tables from them again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustiqa.cli.app import main
+from robustiqa.evaluation import run as evaluation_run
+from robustiqa.evaluation.records import RecordStore
+from tests.cli.conftest import Run
+
+ATTACKS = ("--attack", "fgsm:eps=4/255", "--attack", "random_sign:eps=4/255")
+
+
+@pytest.fixture(scope="module")
+def asked(dataset: Path, weights: dict[str, Path]) -> tuple[str, ...]:
+    """An evaluation of both models, but for its folder."""
+    labeled = ("--weights", f"plain={weights['base']}", "--weights", weights["nt"])
+    compared = ("--base", "plain", "--defended", "nt", "--gallery", "1", "--batch-size", "6")
+    return tuple(map(str, ("evaluate", "--data", dataset, *labeled, *ATTACKS, *compared)))
+
+
+@pytest.fixture(scope="module")
+def evaluated(asked: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its run folder."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    assert main([*asked, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_the_folder_holds_records_tables_and_a_page(evaluated: Path) -> None:
+    records = list(RecordStore(evaluated / "records.jsonl"))
+    assert len(records) == 6 * 2 * (1 + 2 + 2)  # photographs, models, clean and two directions of two attacks
+    assert {record.scored_by for record in records} == {"plain", "nt"}
+    assert {record.attack for record in records} == {"none", "fgsm(eps=4/255)", "random_sign(eps=4/255)"}
+    page = (evaluated / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64" in page  # the gallery
+    assert (evaluated / "tables" / "honest.csv").is_file() and (evaluated / "tables" / "honest.tex").is_file()
+    assert set(json.loads((evaluated / "notes.json").read_text())["calibration"]) == {"plain", "nt"}
+
+
+def test_running_again_makes_no_record_anew_and_prints_the_same(
+    run: Run, asked: tuple[str, ...], evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("a record was made again")
+
+    monkeypatch.setattr(evaluation_run, "_run_batch", refuse)
+    ran = run(*asked, "--no-report", "--out", evaluated)
+    assert ran.code == 0
+    report = run("report", evaluated)
+    assert report.code == 0
+    assert report.out.splitlines()[:-1] == ran.out.splitlines()[:-1]
+    assert report.out.splitlines()[-1] == str(evaluated / "report.html")
+
+
+def test_the_json_document_holds_the_tables_numbers(run: Run, evaluated: Path, tmp_path: Path) -> None:
+    document = run("report", evaluated, "--out", tmp_path, "--json").document
+    tables = {table["name"]: table for table in document["tables"]}
+    (spread,) = [row for row in tables["clean"]["rows"] if row["row"].startswith("Spread")]
+    records = [record for record in RecordStore(evaluated / "records.jsonl") if record.attack == "none"]
+    scores = [record.clean_score for record in records if record.scored_by == "plain"]
+    mean = sum(scores) / len(scores)
+    expected = (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
+    population = expected * ((len(scores) - 1) / len(scores)) ** 0.5
+    assert spread["cells"][0]["value"] in (pytest.approx(expected), pytest.approx(population))
+    assert document["report"] == str(tmp_path / "report.html")
+    assert (tmp_path / "report.md").read_text().startswith("# ")
+
+
+def test_report_compares_what_it_is_told_to(run: Run, evaluated: Path, tmp_path: Path) -> None:
+    asked = ("report", evaluated, "--out", tmp_path, "--json")
+    swapped = run(*asked, "--base", "nt", "--defended", "plain").document
+    told = run(*asked).document
+
+    def first_row(document: dict[str, Any]) -> list[float]:
+        (clean,) = [table for table in document["tables"] if table["name"] == "clean"]
+        return [cell["value"] for cell in clean["rows"][0]["cells"][:2]]
+
+    assert first_row(swapped) == first_row(told)[::-1]
+
+
+def test_another_request_for_the_same_folder_is_refused(run: Run, asked: tuple[str, ...], evaluated: Path) -> None:
+    ran = run(*asked, "--small", "pad", "--out", evaluated)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f'{evaluated} holds another run (small is "refuse" there, "pad" now);')
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--attack", "fgms"), "unknown attack 'fgms'; did you mean 'fgsm'?"),
+        (("--attack", "fgsm:eps=4"), "eps is in [0, 1] pixel units, got 4; did you mean '4/255'?"),
+        (("--variant", "crops"), "unknown variant 'crops'; known: end_to_end, patchwise."),
+        (("--part", "tests"), "dataset 'dataset0' has no part 'tests'; it has: all, train, validation, test."),
+        (("--base", "plan"), "the comparison names 'plan', but the models are labeled plain, nt."),
+        (("--control", "noise"), "--control takes NAME=LABEL, got 'noise'."),
+        (("--weights", "nowhere.pth"), "there is no weights file nowhere.pth"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_writes_nothing(
+    run: Run, asked: tuple[str, ...], tmp_path: Path, options: tuple[str, ...], sentence: str
+) -> None:
+    ran = run(*asked, "--out", tmp_path / "run", *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(sentence)
+    assert ran.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_comparison_needs_both_sides(run: Run, evaluated: Path) -> None:
+    ran = run("report", evaluated, "--base", "plain")
+    assert (ran.code, ran.err) == (2, "a comparison needs --base LABEL and --defended LABEL; give both.\n")
+
+
+def test_report_of_a_folder_without_records_is_one_sentence(run: Run, tmp_path: Path) -> None:
+    ran = run("report", tmp_path)
+    sentence = f"{tmp_path} holds no records; give the --out folder of `robustiqa evaluate`.\n"
+    assert (ran.code, ran.out, ran.err) == (2, "", sentence)
+
+
+def test_photographs_without_scores_are_compared_before_and_after(
+    run: Run, photos: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    asked = ("evaluate", "--data", f"folder:{photos}", "--part", "all", "--weights", weights["base"], "--no-report")
+    more = ("--attack", "ifgsm:eps=4/255,steps=1", "--objective", "rank_split", "--workers", "0", "--json")
+    ran = run(*asked, *more, "--out", tmp_path / "run")
+    assert ran.code == 0, ran.err
+    assert ran.document["records"] == 2 * (1 + 2)
+    assert ran.document["report"] is None
+    assert not (tmp_path / "run" / "report.html").exists()
+    assert {record.goal for record in RecordStore(tmp_path / "run" / "records.jsonl")} == {"none", "lower", "raise"}

@@ -1,0 +1,32 @@
+"""`robustiqa list`: every name that another verb takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from robustiqa.attacks import attacks
+from robustiqa.cli.listing import REGISTRIES
+from robustiqa.datasets import datasets
+from robustiqa.training.spec import recipe_names
+from tests.cli.conftest import Run
+
+
+def test_each_kind_is_listed_with_a_line_on_each_name(run: Run) -> None:
+    document = run("list", "--json").document
+    kinds = [kind for kind in document if kind not in ("schema_version", "verb")]
+    assert kinds == [*REGISTRIES, "recipes", "weights"]
+    assert [entry["name"] for entry in document["attacks"]] == attacks.names()
+    assert [entry["name"] for entry in document["datasets"]] == datasets.names()
+    assert [entry["name"] for entry in document["recipes"]] == recipe_names()
+    for kind in kinds:
+        assert all(len(entry["summary"]) > 10 for entry in document[kind]), kind
+
+
+@pytest.mark.parametrize("kind", [*REGISTRIES, "recipes", "weights"])
+def test_one_kind_is_listed_alone(run: Run, kind: str) -> None:
+    ran = run("list", kind)
+    assert ran.code == 0
+    assert ran.out.splitlines()[0].split(maxsplit=1) == ["name", "what it is"]
+    listed = [line.split()[0] for line in ran.out.splitlines()[1:]]
+    names = [entry["name"] for entry in run("list", kind, "--json").document[kind]]
+    assert listed == (names or ["none"])
