@@ -85,7 +85,7 @@ def test_the_table_shows_whole_numbers_of_every_model_without_a_terminal(
     run: Run, photos: Path, weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    asked = ("score", photos, "--weights", weights["base"], "--weights", weights["nt"])
+    asked = ("score", photos / "bob.png", "--weights", weights["base"], "--weights", weights["nt"])
     table, document = run(*asked).out, run(*asked, "--json").document
     for photo in document["photos"]:
         (line,) = [line for line in table.splitlines() if line.startswith(photo["path"])]

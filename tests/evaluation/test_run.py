@@ -70,7 +70,7 @@ def test_records_say_what_was_found_photo_by_photo() -> None:
             assert found.float_score == net.score(result.images).item()
             assert (found.score < found.clean_score) == (goal == "lower")
             assert (found.attack, found.eps, found.levels) == (STEPS.label, 4 / 255, 4)
-            assert found.linf == 255 * change.abs().max().item() == 4
+            assert found.linf == round(255 * change.abs().max().item()) == 4
             assert found.l2 == pytest.approx(change.square().sum().sqrt().item(), rel=1e-5)
             ssim = structural_similarity_index_measure(result.images_8bit, image, data_range=1.0)
             assert isinstance(ssim, Tensor)
@@ -86,7 +86,7 @@ def test_the_score_that_counts_is_that_of_the_png(tmp_path: Path) -> None:
     for attack in (STEPS, ONE):
         for photo in dataset:
             result = replace(attack, objective=Raise())(net, photo.read()[None], keys=[photo.key])
-            write_png(result.images[0] * 0 + result.images_8bit[0], tmp_path / photo.key)
+            write_png(result.images_8bit[0], tmp_path / photo.key)
             written = net.score(read_image(tmp_path / photo.key)[None]).item()
             found = only(records, key=photo.key, attack=attack.label, goal="raise")
             assert found.score == written
@@ -219,21 +219,21 @@ def test_objectives_that_pick_a_direction_are_run_both_ways(objective: Any) -> N
 
 
 def test_other_objectives_are_run_as_they_are() -> None:
-    records = evaluate(model(), photos(1), [replace(ONE, objective=Target(value=90.0))]).records
+    records = evaluate(model(), photos(1), [replace(ONE, objective=Target(score=90.0))]).records
     assert [record.goal for record in records] == [CLEAN, "target"]
 
 
 def test_what_two_attacks_share_is_run_once(tmp_path: Path) -> None:
     attacks: list[NamedAttack] = [replace(ONE, objective=name) for name in ("worst_of_both", "farther_end", "lower")]
     found = evaluate(model(), photos(2), [*attacks, FGSM(eps="0.01")], folder=tmp_path)
-    assert [record.goal for record in found.records] == [CLEAN, CLEAN, "lower", "lower", "raise", "raise"]
+    assert [record.goal for record in found.records] == 2 * [CLEAN, "lower", "raise"]
     assert len({record.identity for record in found.records}) == len(found.records)
 
 
 def test_two_attacks_that_records_cannot_tell_apart_are_refused() -> None:
-    attacks = [replace(ONE, objective=Target(value=value)) for value in (20.0, 80.0)]
+    attacks = [replace(ONE, objective=Target(score=value)) for value in (20.0, 80.0)]
     message = (
-        f"{ONE.label} is asked for both Target(value=20.0) and Target(value=80.0), which records can't tell apart; "
+        f"{ONE.label} is asked for both Target(score=20.0) and Target(score=80.0), which records can't tell apart; "
         "evaluate them one at a time."
     )
     with refused(message):

@@ -37,10 +37,11 @@ SCENES = 120
 TEST_PHOTOS = 120
 ATTACK, NOISE = "ifgsm(eps=4/255, steps=10, step_size=1/255)", "random_sign(eps=4/255)"
 BASE, DEFENDED = "baseline", "NT"
-LEAST_SROCC = 0.80
-LARGEST_LOSS = 0.05
-LARGEST_RATIO = 0.5  # of NT's change over spread to the baseline's
-LARGEST_NOISE = 1 / 3  # of what noise does to the baseline to what the attack does
+# Frozen with the first working demonstration, which measured .92, -.006, .24 and .013.
+LEAST_SROCC = 0.88
+LARGEST_LOSS = 0.04
+LARGEST_RATIO = 0.4  # of NT's change over spread to the baseline's
+LARGEST_NOISE = 0.1  # of what noise does to the baseline to what the attack does
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def claims(evaluation: Evaluation) -> tuple[Claim, ...]:
         ),
         Claim(
             f"random noise of the same size moves the baseline by {noise:.2f} of its spread "
-            "(less than a third of what the attack does)",
+            f"(less than {LARGEST_NOISE:g} times what the attack does)",
             noise < LARGEST_NOISE * attacked[BASE],
         ),
     )

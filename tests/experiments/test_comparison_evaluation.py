@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustiqa.core.dataset import Dataset
+from robustiqa.core.model import QualityModel
+from robustiqa.evaluation.records import CLEAN
+from robustiqa.evaluation.views import Evaluation
+from robustiqa.experiments.comparison import Choice
+from robustiqa.experiments.comparison_evaluation import (
+    Stage,
+    evaluate_choice,
+    export,
+    load_exported,
+    merge,
+    standard_stages,
+)
+from robustiqa.metrics.mapping import fit_logistic
+from tests.evaluation.synthetic import FGSM_LABEL, IFGSM_LABEL, MODELS, RANDOM_LABEL, synthetic
+from tests.photos import tiny_dataset
+from tests.toys import ConvModel
+
+FIRST_MODELS = {label: MODELS[label] for label in ("base-1", "nt-1")}
+
+
+def choice(seeds: int = 2, noise: int = 1) -> Choice:
+    def paths(role: str, count: int = seeds) -> tuple[Path, ...]:
+        return tuple(Path(f"{role}-{seed}.safetensors") for seed in range(count))
+
+    reasons = {"seeds": list(range(seeds)), "rule": "made up"}
+    return Choice(1e-3, paths("base"), paths("nt"), paths("early"), paths("noise", noise), reasons)
+
+
+def toy_stages() -> tuple[Stage, ...]:
+    """The standard stages, with fewer steps."""
+    first, second = standard_stages()
+    ifgsm, noise = second.attacks
+    return first, replace(second, attacks=(replace(ifgsm, steps=2), noise))  # type: ignore[call-arg]
+
+
+def evaluate_toys(monkeypatch: pytest.MonkeyPatch, folder: Path, dataset: Dataset) -> tuple[Evaluation, list[str]]:
+    told: list[str] = []
+    seeds = {path.stem: number for number, path in enumerate(path for _, path in choice().labeled().values())}
+
+    def load(weights: Path) -> QualityModel:
+        return ConvModel(seed=seeds[weights.stem]).eval()
+
+    monkeypatch.setattr("robustiqa.experiments.comparison_evaluation.load_model", load)
+    found = evaluate_choice(choice(), dataset, folder, toy_stages(), device="cpu", batch_size=2, tell=told.append)
+    return found, told
+
+
+def by_identity(evaluation: Evaluation) -> dict[tuple[str, ...], Any]:
+    return {record.identity: record for record in evaluation.records}
+
+
+def test_standard_stages_are_the_two_attacks_each_beside_noise_of_its_size() -> None:
+    first, second = standard_stages()
+    assert [attack.label for attack in first.attacks] == [FGSM_LABEL, RANDOM_LABEL]
+    assert [attack.label for attack in second.attacks] == [IFGSM_LABEL, "random_sign(eps=4/255)"]
+    assert {attack.objective.name for stage in (first, second) for attack in stage.attacks} == {  # type: ignore[union-attr]
+        "worst_of_both"
+    }
+    assert (first.first_control_only, second.first_control_only) == (False, True)
+
+
+def test_every_seed_of_baseline_and_nt_meets_a_stage_and_controls_may_send_their_first() -> None:
+    stage = Stage("ifgsm", (), first_control_only=True)
+    labels = ["noise, seed 0", "noise, seed 1"]
+    assert stage.meets("noise, seed 0", "noise", labels)
+    assert not stage.meets("noise, seed 1", "noise", labels)
+    assert stage.meets("NT, seed 1", "NT", ["NT, seed 0", "NT, seed 1"])
+    assert stage.meets("baseline, seed 1", "baseline", ["baseline, seed 0", "baseline, seed 1"])
+    assert Stage("fgsm", ()).meets("noise, seed 1", "noise", labels)
+
+
+def test_a_choice_is_evaluated_stage_by_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    dataset = tiny_dataset(train=0, validation=8, test=3, low=20, high=21)
+    found, told = evaluate_toys(monkeypatch, tmp_path, dataset)
+    labels = list(choice().labeled())
+    assert told == [
+        *(f"fgsm: {label}" for label in labels),
+        *(f"ifgsm: {label}" for label in labels if label != "matched accuracy, seed 1"),
+    ]
+    assert found.models == list(found.info["models"]) == labels
+    assert {record.key for record in found.records} == set(dataset.parts["test"])
+    assert len({record.identity for record in found.records}) == len(found.records)
+    for label in labels:
+        counts = {attack: len(set(found.goals(label, attack))) for attack in found.attacks}
+        second = 0 if label == "matched accuracy, seed 1" else 2
+        assert list(counts.values()) == [2, 2, second, second]
+        assert len(found.clean(label)) == 3
+    assert found.info["info"]["comparison"] == {
+        "base": ["baseline, seed 0", "baseline, seed 1"],
+        "defended": ["NT, seed 0", "NT, seed 1"],
+        "controls": {
+            "matched accuracy": ["matched accuracy, seed 0", "matched accuracy, seed 1"],
+            "noise": ["noise, seed 0"],
+        },
+    }
+    assert found.info["info"]["choice"] == choice().reasons
+
+
+def test_the_logistic_is_fitted_on_clean_validation_scores_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[tuple[list[float], list[float]]] = []
+
+    def noted(scores: Any, mos: Any) -> Any:
+        seen.append((list(scores), list(mos)))
+        return fit_logistic(scores, mos)
+
+    monkeypatch.setattr("robustiqa.experiments.comparison_evaluation.fit_logistic", noted)
+    dataset = tiny_dataset(train=0, validation=8, test=3, low=20, high=21)
+    found, _ = evaluate_toys(monkeypatch, tmp_path, dataset)
+    labels = list(choice().labeled())
+    assert list(found.info["info"]["calibration"]) == labels
+    assert len(seen) == len(labels)  # once a model, not once a stage
+    model = ConvModel(seed=0).eval()
+    expected = [model.score(photo.read()[None]).item() for photo in dataset.part("validation")]
+    assert seen[0][0] == pytest.approx(expected, rel=1e-5)
+    assert seen[0][1] == [photo.mos for photo in dataset.part("validation")]
+
+
+def test_a_choice_that_was_evaluated_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    dataset = tiny_dataset(train=0, validation=8, test=2, low=20, high=20)
+    first, _ = evaluate_toys(monkeypatch, tmp_path, dataset)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
+    again, _ = evaluate_toys(monkeypatch, tmp_path, dataset)
+    assert again == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")} == written
+
+
+def test_merging_keeps_each_record_once_and_all_models_and_attacks() -> None:
+    parts = [
+        synthetic(6, models={"base-1": MODELS["base-1"]}, attacks=[FGSM_LABEL]),
+        synthetic(6, models=FIRST_MODELS, attacks=[FGSM_LABEL, IFGSM_LABEL]),
+    ]
+    merged = merge(parts, {"title": "both"})
+    every = {**by_identity(parts[1]), **by_identity(parts[0])}  # of two, the first counts
+    assert by_identity(merged) == every
+    assert len(merged.records) == len(every)
+    assert merged.info["attacks"] == [FGSM_LABEL, IFGSM_LABEL]
+    assert list(merged.info["models"]) == ["base-1", "nt-1"]
+    assert merged.info["info"] == {"title": "both"}
+    assert merged.info["dataset"] == parts[0].info["dataset"]
+
+
+def test_what_is_exported_is_loaded_again(tmp_path: Path) -> None:
+    evaluation = synthetic(5, transfer=True, info={"title": "made up"})
+    export(evaluation, tmp_path)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == sorted([*(f"{n:02d}-{label}.jsonl.gz" for n, label in enumerate(MODELS)), "info.json"])
+    back = load_exported(tmp_path)
+    assert by_identity(back) == by_identity(evaluation)
+    assert len(back.records) == len(evaluation.records)
+    assert back.info == evaluation.info
+    assert (back.models, back.attacks) == (evaluation.models, evaluation.attacks)
+    for label in evaluation.models:
+        assert back.clean(label) == evaluation.clean(label)
+        assert back.attacked(label, FGSM_LABEL, "worst_of_both") == evaluation.attacked(
+            label, FGSM_LABEL, "worst_of_both"
+        )
+
+
+def test_exports_are_equal_byte_for_byte_and_replace_earlier_ones(tmp_path: Path) -> None:
+    evaluation = synthetic(4)
+    export(evaluation, tmp_path / "one")
+    export(evaluation, tmp_path / "two")
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()} == kept
+    fewer = synthetic(4, models=FIRST_MODELS)
+    export(fewer, tmp_path / "one")
+    assert load_exported(tmp_path / "one").models == ["base-1", "nt-1"]
+    assert by_identity(load_exported(tmp_path / "one")) == by_identity(fewer)
+
+
+def test_files_are_named_after_models_in_plain_letters(tmp_path: Path) -> None:
+    export(synthetic(2, models={"NT, seed 0": MODELS["nt-1"]}), tmp_path)
+    assert (tmp_path / "00-nt-seed-0.jsonl.gz").is_file()
+    assert {record.attack for record in load_exported(tmp_path).records} >= {CLEAN, FGSM_LABEL}
