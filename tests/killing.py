@@ -27,12 +27,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OPERATIONS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")  # as `sys.audit` names them; and fsync
-MOST_ATTEMPTS = 200
+ATTEMPTS_A_KILL = 4  # a kill that does not take place, because the job outran it, is tried again
 
 
 def survive(kills: Mapping[str, Sequence[dict[str, Any]]], folder: Path) -> dict[str, dict[str, Any]]:
-    """Runs jobs of `JOBS` undisturbed and under kills, one kill an attempt; see `_drive` for what comes back of each."""
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    """Runs jobs of `JOBS` undisturbed and under kills, one kill an attempt; `_drive` says what comes back of each."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     done = subprocess.run(
         [sys.executable, "-m", "tests.killing", str(folder), json.dumps(kills)],
@@ -99,7 +99,7 @@ def _drive(job: str, folder: Path, kills: Sequence[dict[str, Any]]) -> dict[str,
     seconds = time.monotonic() - started
     outcomes: list[dict[str, str]] = []
     left = list(kills)
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(ATTEMPTS_A_KILL * len(kills) + 1):
         if _attempt(job, disturbed, left[0] if left else {}, seconds):
             left.pop(0)
         else:
@@ -160,7 +160,7 @@ def _watch(kill: dict[str, Any]) -> None:
     sync = os.fsync
     matching = 0
 
-    def operation(event: str, path: str, file: int | None = None) -> None:
+    def operation(event: str, path: str) -> None:
         nonlocal matching
         name = "/".join(Path(path).parts[-2:])
         _SEEN.append(f"{event} {name}")
@@ -168,13 +168,13 @@ def _watch(kill: dict[str, Any]) -> None:
             return
         matching += 1
         if matching == kill["number"]:
-            if file is not None and Path(path).is_file():
-                os.truncate(path, os.path.getsize(path) - _tail(Path(path)))
+            if event == "fsync" and Path(path).is_file():
+                os.truncate(path, Path(path).stat().st_size - _tail(Path(path)))
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def fsync(file: int) -> None:
-        operation("fsync", os.readlink(f"/proc/self/fd/{file}"), file)
-        sync(file)
+    def fsync(fd: Any) -> None:
+        operation("fsync", str(Path(f"/proc/self/fd/{fd}").readlink()))
+        sync(fd)
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
         if event in OPERATIONS:

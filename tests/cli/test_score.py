@@ -208,8 +208,9 @@ def test_a_folder_means_the_images_in_it(run: Run, weights: dict[str, Path], tmp
 
 
 def test_a_file_named_twice_is_scored_once(run: Run, photos: Path, weights: dict[str, Path]) -> None:
-    asked = ("score", photos / "ann.png", photos, "--weights", weights["base"], "--no-range", "--json")
-    assert [Path(photo["path"]).name for photo in run(*asked).document["photos"]] == ["ann.png", "bob.png"]
+    again = photos / "below" / ".." / "ann.png"
+    ran = run("score", photos / "ann.png", again, photos, "--weights", weights["base"], "--no-range", "--json")
+    assert [Path(photo["path"]).name for photo in ran.document["photos"]] == ["ann.png", "bob.png"]
 
 
 @pytest.mark.parametrize(

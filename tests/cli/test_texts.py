@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,18 @@ def test_only_the_first_process_of_a_run_writes(
         output.document(value=1)
         output.table(["a"], [["b"]])
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_narrow_terminal_folds_words_and_cuts_no_number(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # to rich, a terminal
+    monkeypatch.setenv("COLUMNS", "30")
+    ranges = ["1111.11 .. 2222.22", "3333.33 .. 4444.44, beyond linear"]
+    Output("score").table(["photo", "score", "range", "tangent"], [["a/long/way/to/photo.png", "12345.67", *ranges]])
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert all(whole in shown for whole in ("12345.67", *ranges))
+    assert "".join(line.split()[0] for line in shown.splitlines()[1:]) == "a/long/way/to/photo.png"
 
 
 def test_numbers_in_tables_have_a_dash_where_there_is_none() -> None:

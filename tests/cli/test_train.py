@@ -100,8 +100,9 @@ def test_a_run_that_was_interrupted_says_where_it_goes_on_and_ends_as_if_it_had_
         stopped = run(*asked, tmp_path / "stopped")
     assert stopped.code == 130
     assert "Traceback" not in stopped.err
-    resumed = run(*asked, tmp_path / "stopped")
+    resumed = run(*asked, tmp_path / "stopped", "--json")
     assert resumed.code == 0
+    assert resumed.document["resumed_after_step"] == 2
     assert resumed.err.splitlines()[0] == f"continuing the run in {tmp_path / 'stopped'} after step 2."
     assert run(*asked, tmp_path / "whole").code == 0
     files = [read_weights(tmp_path / name / "model.safetensors").state for name in ("stopped", "whole")]

@@ -69,11 +69,12 @@ def test_one_value_that_is_not_finite_is_enough(value: float) -> None:
 
 
 def test_a_model_is_in_eval_mode_only_if_all_its_parts_are() -> None:
-    model = nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.Dropout()))
+    dropout = nn.Dropout()
+    model = nn.Sequential(nn.Linear(1, 1), nn.Sequential(dropout))
     with refused("the model is in training mode; call model.eval() before scoring or attacking."):
         check_eval_mode(model)
     check_eval_mode(model.eval())
-    model[1][0].train()
+    dropout.train()
     with refused("the model is in training mode ('1.0' is); call model.eval() before scoring or attacking."):
         check_eval_mode(model)
 

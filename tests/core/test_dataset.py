@@ -76,7 +76,7 @@ def test_the_fingerprint_follows_keys_and_scores_and_nothing_else() -> None:
 
 def test_the_split_fingerprint_follows_the_parts_and_not_their_order() -> None:
     dataset = tiny_dataset(train=3, validation=2, test=1)
-    turned = {part: tuple(reversed(keys)) for part, keys in reversed(dataset.parts.items())}
+    turned = {part: tuple(reversed(keys)) for part, keys in reversed(list(dataset.parts.items()))}
     moved = {**dataset.parts, "test": (), "train": (*dataset.parts["train"], *dataset.parts["test"])}
     assert replace(dataset, parts=turned).split_fingerprint() == dataset.split_fingerprint()
     assert replace(dataset, parts=moved).split_fingerprint() != dataset.split_fingerprint()

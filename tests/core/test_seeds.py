@@ -8,7 +8,7 @@ from robustiqa.core.seeds import derive_seed, generator
 
 
 def test_a_seed_is_the_first_63_bits_of_a_hash_of_its_parts() -> None:
-    digest = hashlib.sha256("7\x1fcat.png\x1f0.5".encode()).hexdigest()
+    digest = hashlib.sha256(b"7\x1fcat.png\x1f0.5").hexdigest()
     assert derive_seed(7, "cat.png", 0.5) == int(digest[:16], 16) // 2
 
 

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,8 @@ def test_records_of_another_schema_version_are_refused(version: object) -> None:
 
 def test_identity_is_what_was_done_to_which_photo_and_not_what_came_of_it() -> None:
     for field in ("scored_by", "attacked_on", "attack", "goal", "variant", "key"):
-        assert replace(RECORD, **{field: "other"}).identity != RECORD.identity
+        changed: dict[str, Any] = {field: "other"}
+        assert replace(RECORD, **changed).identity != RECORD.identity
     assert replace(RECORD, score=1.0, mos=None, linf=0.0, queries=3).identity == RECORD.identity
 
 

@@ -45,6 +45,16 @@ def only(records: Sequence[Record], **wanted: object) -> Record:
     return found
 
 
+def ssim(images: Tensor, center: Tensor) -> list[float]:
+    """Structural similarity, one pair at a time."""
+    found: list[float] = []
+    for after, before in zip(images, center, strict=True):
+        value = structural_similarity_index_measure(after[None], before[None], data_range=1.0)
+        assert isinstance(value, Tensor)
+        found.append(value.item())
+    return found
+
+
 def refused(message: str) -> pytest.RaisesExc[InputError]:
     return pytest.raises(InputError, match=f"^{re.escape(message)}$")
 
@@ -72,9 +82,7 @@ def test_records_say_what_was_found_photo_by_photo() -> None:
             assert (found.attack, found.eps, found.levels) == (STEPS.label, 4 / 255, 4)
             assert found.linf == round(255 * change.abs().max().item()) == 4
             assert found.l2 == pytest.approx(change.square().sum().sqrt().item(), rel=1e-5)
-            ssim = structural_similarity_index_measure(result.images_8bit, image, data_range=1.0)
-            assert isinstance(ssim, Tensor)
-            assert found.ssim == pytest.approx(ssim.item(), rel=1e-5)
+            assert [found.ssim] == pytest.approx(ssim(result.images_8bit, image), rel=1e-5)
             assert (found.queries, found.gradients) == (result.queries.item(), result.gradients.item())
             assert (found.mos, found.variant) == (photo.mos, "end_to_end")
             assert found.gradient_l1 is None
@@ -160,11 +168,8 @@ def test_patchwise_attacks_stand_beside_end_to_end_ones() -> None:
         assert record.clean_score == pytest.approx(whole.score(image).item(), rel=1e-6)
         assert record.linf == round(255 * change.abs().max().item())
         assert record.l2 == pytest.approx(change.square().sum().sqrt().item(), rel=1e-5)
-        ssims = [
-            structural_similarity_index_measure(after[None], before[None], data_range=1.0)
-            for after, before in zip(result.images_8bit, crops, strict=True)
-        ]
-        assert record.ssim == pytest.approx(sum(float(value) for value in ssims) / len(ssims), rel=1e-5)  # type: ignore[arg-type]
+        ssims = ssim(result.images_8bit, crops)
+        assert record.ssim == pytest.approx(sum(ssims) / len(ssims), rel=1e-5)
         together = only(records, key=photo.key, variant="end_to_end", goal="raise")
         assert record.score > together.score  # crops that need not agree go farther
 

@@ -21,7 +21,8 @@ def test_the_pair_ships_and_is_small() -> None:
 
 def test_the_committed_hashes_are_those_of_the_files() -> None:
     folder = next(iter(shipped_weights().values())).parent
-    committed = dict(reversed(line.split()) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    lines = [line.split() for line in (folder / "SHA256SUMS").read_text().splitlines()]
+    committed = {name: digest for digest, name in lines}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shipped_weights().values()}
     assert found == committed
 

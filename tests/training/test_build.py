@@ -11,8 +11,15 @@ from torch import nn
 from robustiqa.core.errors import SpecError, UnknownNameError, WeightsError
 from robustiqa.defenses.norm_regularization import CentralDifference, DoubleBackward, FiniteDifference
 from robustiqa.models.weights import file_hash, save_weights, state_hash
-from robustiqa.training.build import BACKBONE, HEAD, build_model, build_optimizer, build_penalty, resolve
-from robustiqa.training.build import set_training_mode
+from robustiqa.training.build import (
+    BACKBONE,
+    HEAD,
+    build_model,
+    build_optimizer,
+    build_penalty,
+    resolve,
+    set_training_mode,
+)
 from robustiqa.training.spec import OptimizerSpec, PenaltySpec, TrainingSpec
 from tests.training.tiny import TinyNet, tiny_photos, tiny_spec
 

@@ -71,7 +71,7 @@ def test_noise_has_the_asked_for_strength_and_stays_in_range(tmp_path: Path) -> 
     inside = (image > 0.1) & (image < 0.9)
     assert noise[:, inside].std().item() == pytest.approx(0.02, rel=0.05)
     loud = crops_of(dataset, tmp_path, noise_std=2.0)[0, 0, 0][0]
-    assert (loud.amin(), loud.amax()) == (0, 1)
+    assert (loud.amin().item(), loud.amax().item()) == (0, 1)
 
 
 def test_a_draw_depends_on_seed_epoch_key_and_draw_and_on_nothing_else(tmp_path: Path) -> None:

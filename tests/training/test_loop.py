@@ -142,7 +142,9 @@ def test_frozen_with_penalty_counts_the_batches_before_the_penalty(
     assert min(penalties[1:]) > 0
 
 
-def test_the_more_the_penalty_weighs_the_smaller_is_the_gradient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_more_the_penalty_weighs_the_smaller_is_the_gradient(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def norm(weight: float) -> float:
         spec = tiny_spec(epochs=6, optimizer__learning_rate=0.01, penalty__weight=weight)
         net = TinyNet()

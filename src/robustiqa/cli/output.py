@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
 SCHEMA_VERSION = 1  # of the JSON documents
+BETWEEN_COLUMNS = 2
+NARROWEST_WORDS = 20  # characters that a column of words keeps on a narrow terminal
 SPEED_OVER = 3600.0  # seconds that the time left is judged by: reports may be minutes apart
 OFF_TERMINAL_WIDTH = 10_000  # a file or a pipe has no width: nothing is wrapped or cut there
 
@@ -110,15 +112,22 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        room = _console().width - sum(width + BETWEEN_COLUMNS for width in widths[words:])
         table = Table(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
-        for place, name in enumerate(header):
+        for place, (name, width) in enumerate(zip(header, widths, strict=True)):
             if place < words:
-                table.add_column(Text(name), overflow="fold")
+                share = max(room // (words - place) - BETWEEN_COLUMNS, NARROWEST_WORDS)
+                table.add_column(Text(name), overflow="fold", max_width=share)
+                room -= min(width, share) + BETWEEN_COLUMNS
             else:
-                table.add_column(Text(name), justify="right", no_wrap=True, min_width=_widest(rows, place, name))
+                table.add_column(Text(name), justify="right", no_wrap=True)
         for place, row in enumerate(rows):
             table.add_row(*(Text(cell) for cell in row), end_section=place in groups)
-        _print_whole(table)
+        whole = _console(width=OFF_TERMINAL_WIDTH)
+        with whole.capture() as captured:
+            whole.print(table)
+        sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Tell]:
@@ -168,26 +177,10 @@ def _teller(bars: Progress, what: str) -> Tell:
     return tell
 
 
-def _widest(rows: Sequence[Sequence[str]], place: int, name: str) -> int:
-    return max([len(name), *(len(row[place]) for row in rows)])
-
-
-def _console(stderr: bool = False) -> Console:
+def _console(stderr: bool = False, width: int | None = None) -> Console:
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    return (
-        console
-        if console.is_terminal
-        else Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=OFF_TERMINAL_WIDTH)
-    )
-
-
-def _print_whole(renderable: RenderableType) -> None:
-    from rich.measure import Measurement
-
-    console = _console()
-    needed = Measurement.get(console, console.options, renderable).minimum
-    with console.capture() as captured:
-        console.print(renderable, width=max(console.width, needed), crop=False)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+    if width is None and not console.is_terminal:
+        return _console(stderr, OFF_TERMINAL_WIDTH)
+    return console

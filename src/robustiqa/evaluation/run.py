@@ -149,18 +149,18 @@ def _describe(
 
 
 def _batches(dataset: Dataset, batch_size: int, device: torch.device | str) -> Iterator[_Batch]:
-    """Consecutive photographs of one size, at most `batch_size`; the same batches whatever is done already."""
+    """Consecutive photographs of one size, in 8 bits; the same batches whatever is done already."""
     photos: list[Photo] = []
     images: list[Tensor] = []
     for photo in dataset:
         image = photo.read()
         if images and (len(images) == batch_size or image.shape != images[0].shape):
-            yield _Batch(photos, torch.stack(images).to(device))
+            yield _Batch(photos, pixels.quantize(torch.stack(images)).to(device))
             photos, images = [], []
         photos.append(photo)
         images.append(image)
     if images:
-        yield _Batch(photos, torch.stack(images).to(device))
+        yield _Batch(photos, pixels.quantize(torch.stack(images)).to(device))
 
 
 class _Run(NamedTuple):

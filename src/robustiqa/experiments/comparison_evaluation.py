@@ -91,7 +91,7 @@ def evaluate_choice(
             options: dict[str, Any] = {"device": device, "batch_size": batch_size, "small": "pad"}
             if label not in calibration:
                 clean = evaluate(model, dataset.part("validation"), folder=folder / "validation" / label, **options)
-                calibration[label] = _logistic(clean, label)
+                calibration[label] = fitted_logistic(clean, label)
             run = folder / stage.name / label
             test = dataset.part("test")
             parts.append(evaluate(model, test, stage.attacks, folder=run, progress=progress, **options))
@@ -103,7 +103,7 @@ def evaluate_choice(
     return merge(parts, info)
 
 
-def _logistic(clean: Evaluation, label: str) -> dict[str, float] | None:
+def fitted_logistic(clean: Evaluation, label: str) -> dict[str, float] | None:
     """The logistic from clean validation scores to MOS, or None where the fit fails."""
     scores = clean.clean(label)
     fitted = None if scores.mos is None else fit_logistic(scores.before, scores.mos)

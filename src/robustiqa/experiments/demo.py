@@ -6,7 +6,7 @@ own claims: on the offline pictures it fails if they do not hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from robustiqa.datasets import create_dataset
 from robustiqa.evaluation.run import evaluate
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.experiments.comparison import comparison_info
+from robustiqa.experiments.comparison_evaluation import fitted_logistic
 from robustiqa.metrics.correlation import srocc
 from robustiqa.metrics.robustness import change_over_spread
 from robustiqa.models.loading import load_model
@@ -123,19 +124,21 @@ def run_demo(
         models[label] = load_model(train(spec, dataset, folder / label.lower(), told))
     test = spread_out(dataset.part("test"), TEST_PHOTOS)
     attacks = [create_attack("ifgsm", eps="4/255", steps=10), create_attack("random_sign", eps="4/255")]
-    tell(f"attacking both models on {len(test)} held-out pictures")
+    device = options.device if options and options.device else "cpu"
     info = {
+        "calibration": _calibration(models, dataset, folder / "validation", batch_size, device),
         "title": "robustiqa demo: does norm-regularization training hold?",
         "comparison": comparison_info([(BASE, "baseline"), (DEFENDED, "NT")]),
         "commands": ["robustiqa demo" if data is None else "robustiqa demo --data ..."],
     }
+    tell(f"attacking both models on {len(test)} held-out pictures")
     found = evaluate(
         models,
         test,
         attacks,
         folder=folder / "evaluation",
         batch_size=batch_size,
-        device=(options.device if options and options.device else "cpu"),
+        device=device,
         small="pad",
         info=info,
         progress=on_attack,
@@ -145,6 +148,18 @@ def run_demo(
     page = folder / "report.html"
     made.to_html(page)
     return DemoResult(found, claims(found) if data is None else (), page, made.to_markdown())
+
+
+def _calibration(
+    models: Mapping[str, QualityModel], dataset: Dataset, folder: Path, batch_size: int, device: str
+) -> dict[str, dict[str, float] | None]:
+    """Label to the logistic that PLCC is taken after, fitted on clean validation scores; empty without that part."""
+    if "validation" not in dataset.parts:
+        return {}
+    clean = evaluate(
+        models, dataset.part("validation"), folder=folder, batch_size=batch_size, device=device, small="pad"
+    )
+    return {label: fitted_logistic(clean, label) for label in models}
 
 
 def spread_out(dataset: Dataset, count: int) -> Dataset:
