@@ -47,8 +47,9 @@ Run = Callable[..., Ran]
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line in this process."""
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command line in this process, on the CPU: the tests compare numbers with what a CPU computes."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
     def call(*arguments: object) -> Ran:
         code = main([str(argument) for argument in arguments])

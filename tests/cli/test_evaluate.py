@@ -20,7 +20,7 @@ ATTACKS = ("--attack", "fgsm:eps=4/255", "--attack", "random_sign:eps=4/255")
 def asked(dataset: Path, weights: dict[str, Path]) -> tuple[str, ...]:
     """An evaluation of both models, but for its folder."""
     labeled = ("--weights", f"plain={weights['base']}", "--weights", weights["nt"])
-    compared = ("--base", "plain", "--defended", "nt", "--gallery", "1", "--batch-size", "6")
+    compared = ("--base", "plain", "--defended", "nt", "--gallery", "1", "--batch-size", "6", "--device", "cpu")
     return tuple(map(str, ("evaluate", "--data", dataset, *labeled, *ATTACKS, *compared)))
 
 

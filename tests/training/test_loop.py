@@ -99,13 +99,14 @@ def _first_gradients(net: TinyNet, spec: TrainingSpec, folder: Path) -> dict[str
 def test_accumulated_steps_equal_whole_ones(
     accumulation: int, batch_norm: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def weights(parts: int) -> dict[str, Tensor]:
+    def trained(parts: int) -> tuple[dict[str, Tensor], list[float]]:
         spec = tiny_spec(batch_size=16, epochs=3, accumulation=parts, penalty__weight=1e-4, batch_norm="frozen")
-        return load_file(
-            train_tiny_net(monkeypatch, tmp_path / str(parts), spec, net=lambda: TinyNet(batch_norm=batch_norm))
-        )
+        weights = train_tiny_net(monkeypatch, tmp_path / str(parts), spec, net=lambda: TinyNet(batch_norm=batch_norm))
+        logged = [line[name] for line in history_of(weights)["steps"] for name in ("loss", "penalty")]
+        return load_file(weights), logged
 
-    whole, in_parts = weights(1), weights(accumulation)
+    (whole, logged), (in_parts, logged_in_parts) = trained(1), trained(accumulation)
+    assert logged_in_parts == pytest.approx(logged, rel=1e-5)
     start = TinyNet(batch_norm=batch_norm).state_dict()
     for name, value in whole.items():
         torch.testing.assert_close(in_parts[name], value, rtol=0, atol=1e-5)

@@ -96,7 +96,6 @@ class Output:
         *,
         title: str = "",
         words: int = 1,
-        groups: Sequence[int] = (),
     ) -> None:
         """A table for people, as wide as its numbers need even where the terminal is narrower.
 
@@ -105,7 +104,6 @@ class Output:
             rows: Cells as text.
             title: Above the table.
             words: How many leading columns hold words: aligned left, folded where space is short.
-            groups: After which rows to leave room.
         """
         if self.json or self.silent:
             return
@@ -122,8 +120,8 @@ class Output:
                 room -= min(width, share) + BETWEEN_COLUMNS
             else:
                 table.add_column(Text(name), justify="right", no_wrap=True)
-        for place, row in enumerate(rows):
-            table.add_row(*(Text(cell) for cell in row), end_section=place in groups)
+        for row in rows:
+            table.add_row(*map(Text, row))
         whole = _console(width=OFF_TERMINAL_WIDTH)
         with whole.capture() as captured:
             whole.print(table)

@@ -39,15 +39,13 @@ def print_report(output: Output, report: Report) -> None:
 
 def _print_table(output: Output, table: Table) -> None:
     rows: list[list[str]] = []
-    ends: list[int] = []
     for block in table.blocks:
         if block.title:
             rows.append([block.title, *("" for _ in table.columns)])
         indent = "  " if block.title else ""
         rows += [[indent + row.title, *map(_cell, row.cells)] for row in block.rows]
-        ends.append(len(rows) - 1)
     header = [table.stub, *(column.full for column in table.columns)]
-    output.table(header, rows, title=table.title, groups=ends[:-1])
+    output.table(header, rows, title=table.title)
 
 
 def _cell(cell: Cell) -> str:

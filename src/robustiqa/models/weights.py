@@ -162,6 +162,7 @@ def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any], dty
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     text = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True)
     save_file(state, beside, metadata={METADATA_KEY: text})
+    beside.chmod(0o644)  # safetensors makes it private
     with beside.open("rb+") as file:
         os.fsync(file.fileno())
     beside.replace(path)

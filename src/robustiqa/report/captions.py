@@ -32,6 +32,7 @@ PROTOCOLS = {
     "crops clean and attacked",
     "as the model has it": "the model scores a photograph whole",
 }
+SHORT_PROTOCOLS = {"covering grid": "covering grid of crops", "as the model has it": "scored whole"}
 
 
 def objective_name(objective: str) -> str:
@@ -76,7 +77,7 @@ def notes(
         transfer = any(condition.attacked_on is not None for condition in attacked)
         said.append("attacked on → scored by, as marked" if transfer else "white-box: attacked on = scored by")
         said.append(" and ".join(dict.fromkeys(VARIANTS[c.variant] for c in attacked)))
-    said += _protocols(study, groups)
+    said += [SHORT_PROTOCOLS.get(name, name) for name in _protocols(study, groups)]
     return (*extra, "\u00a0· ".join(said).replace("%", "\u00a0%") + ".")
 
 

@@ -54,7 +54,8 @@ class GalleryItem:
         scores: Each model's, attacked on itself; the shown one's first.
         clean: The photograph, a PNG.
         adversarial: The 8-bit adversarial image, a PNG.
-        difference: Their difference about mid-gray, times `amplification`, a PNG.
+        difference: Their difference about mid-gray, times `amplification`, a PNG; pixel for pixel, so only the middle
+            of a photograph that is shown smaller: skipping pixels would show patterns that are not there.
         width: Of these pictures, in pixels.
         height: Likewise.
         scale: Width here over width of the photograph; at most 1.
@@ -158,9 +159,9 @@ def _item(photo: Photo, attack: NamedAttack, models: Mapping[str, QualityModel],
             GalleryScore(label, float(result.clean_scores), float(result.scores_8bit))
             for label, result in results.items()
         ),
-        clean=_png(shown.clean_images[0], size, Image.Resampling.LANCZOS),
-        adversarial=_png(shown.images_8bit[0], size, Image.Resampling.LANCZOS),
-        difference=_png(difference[0], size, Image.Resampling.NEAREST),  # an average of signs would be gray
+        clean=_png(shown.clean_images[0], size),
+        adversarial=_png(shown.images_8bit[0], size),
+        difference=_png(_middle(difference[0], size)),
         width=size[0],
         height=size[1],
         scale=scale,
@@ -177,12 +178,19 @@ def _check_clean_score(label: str, key: str, score: float, evaluation: Evaluatio
         )
 
 
-def _png(image: Tensor, size: tuple[int, int], resampling: Image.Resampling) -> bytes:
-    """An image (3, H, W) in [0, 1] at another size, as PNG bytes without metadata."""
+def _middle(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle of an image (3, H, W), of a width and height."""
+    width, height = size
+    top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+    return image[:, top : top + height, left : left + width]
+
+
+def _png(image: Tensor, size: tuple[int, int] | None = None) -> bytes:
+    """An image (3, H, W) in [0, 1], at another size if one is given, as PNG bytes without metadata."""
     levels = torch.round(image.detach().clamp(0, 1) * 255).to(torch.uint8).permute(1, 2, 0).contiguous()
     picture = Image.fromarray(levels.cpu().numpy())
-    if picture.size != size:
-        picture = picture.resize(size, resampling)
+    if size is not None and picture.size != size:
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
     data = io.BytesIO()
     picture.save(data, format="PNG", optimize=True)
     return data.getvalue()

@@ -194,7 +194,11 @@ def _shown(item: GalleryItem) -> dict[str, object]:
             item.adversarial,
             f"{item.key}, after the attack on {item.attacked_on}",
         ),
-        (f"difference × {item.amplification}", item.difference, f"What the attack changed, times {item.amplification}"),
+        (
+            f"difference × {item.amplification}" + (", the middle at full size" if item.scale < 1 else ""),
+            item.difference,
+            f"What the attack changed, times {item.amplification}",
+        ),
     ]
     return {
         "key": item.key,
