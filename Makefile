@@ -40,7 +40,7 @@ format-check: $(READY)
 types: $(READY)
 	$(BIN)/mypy --strict
 
-bench bench-quick: export GLIBC_TUNABLES ?= glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.hugetlb=1
+demo demo-weights bench bench-quick: export GLIBC_TUNABLES ?= glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.hugetlb=1
 
 bench: $(READY) ## Measure speed, side by side with peers
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -8,6 +8,9 @@ import pytest
 import torch
 
 
+torch.set_num_threads(1)  # small images gain nothing from more, and lose much where cores are busy
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of photographs, weights and golden values beside the checkout; a clone elsewhere has none."""

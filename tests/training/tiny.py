@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from robustiqa.training.spec import TrainingSpec
 from tests.photos import tiny_dataset
 
 SIDE = 16
-Trainer = Callable[..., Path]
 
 
 class TinyNet(QualityModel):
@@ -76,3 +76,9 @@ def train_tiny_net(
     monkeypatch.setattr("robustiqa.training.loop.build_model", lambda spec: net())
     carried_out = RunOptions(**{"device": "cpu", **options})
     return train(spec, tiny_photos() if dataset is None else dataset, folder, carried_out)
+
+
+def history_of(weights: Path) -> dict[str, list[dict[str, Any]]]:
+    """The history beside a weights file."""
+    found: dict[str, list[dict[str, Any]]] = json.loads((weights.parent / "history.json").read_text())
+    return found

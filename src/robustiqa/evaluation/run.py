@@ -19,7 +19,7 @@ from robustiqa.core.checks import check_positive_integer
 from robustiqa.core.dataset import Dataset, Photo
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel
-from robustiqa.core.run_folder import open_run_folder
+from robustiqa.core.run_folder import environment, open_run_folder
 from robustiqa.evaluation.records import CLEAN, Record, RecordStore
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.models.crop_average import CropAverage
@@ -110,7 +110,7 @@ def evaluate(
         photos_done += len(batch.photos)
         if progress is not None:
             progress(photos_done, len(dataset))
-    return Evaluation(tuple(records), described)
+    return Evaluation(tuple(records), {**described, "environment": environment()})
 
 
 def _whole_photo(model: QualityModel, small: str) -> QualityModel:
