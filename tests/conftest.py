@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-
 torch.set_num_threads(1)  # small images gain nothing from more, and lose much where cores are busy
 
 

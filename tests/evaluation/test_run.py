@@ -99,6 +99,20 @@ def test_the_score_that_counts_is_that_of_the_png(tmp_path: Path) -> None:
     assert only(records, key=photo.key, attack=ONE.label, goal="raise").levels == 2  # eps .01 holds 2 whole levels
 
 
+def test_photographs_of_finer_levels_are_rounded_to_8_bits_first() -> None:
+    @dataclass(frozen=True)
+    class Fine(Scene):
+        def read(self) -> Tensor:
+            return (super().read() * 0.999 + 0.0003).clamp(0, 1)
+
+    photo = Photo("fine.png", Fine(0, 20, 20, 0.1))
+    image = (photo.read() * 255).round() / 255
+    net = model()
+    records = evaluate(net, Dataset("fine", (photo,)), [ONE]).records
+    assert records[0].score == net.score(image[None]).item() != net.score(photo.read()[None]).item()
+    assert {record.linf for record in records[1:]} == {2.0}
+
+
 def test_crop_models_are_scored_and_attacked_as_whole_photographs() -> None:
     net, dataset = model(crop_size=16), photos(3, low=20, high=40)
     whole = CropAverage(net).eval()

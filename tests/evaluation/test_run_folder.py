@@ -11,6 +11,7 @@ from robustiqa.attacks.gradient import FGSM, IFGSM
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import SpecError
 from robustiqa.core.model import QualityModel
+from robustiqa.core.run_folder import environment
 from robustiqa.evaluation.run import RECORDS_FILE, evaluate
 from robustiqa.models.weights import state_hash
 from tests.photos import tiny_dataset
@@ -44,7 +45,7 @@ def test_the_folder_says_what_was_evaluated(tmp_path: Path) -> None:
     info = {"title": "mine"}
     found = evaluate({"net": net}, dataset, [STEPS], folder=tmp_path, info=info)
     spec = json.loads((tmp_path / "run.json").read_text())["spec"]
-    assert spec == json.loads(json.dumps(found.info))
+    assert {**spec, "environment": environment()} == json.loads(json.dumps(found.info))
     assert spec["models"]["net"] == {
         "kind": "ConvModel",
         "state": state_hash(net),

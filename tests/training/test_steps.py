@@ -11,11 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from robustiqa.core.errors import SpecError, WorkFailedError
+from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches
 from robustiqa.training.spec import TrainingSpec
 from tests.training.tiny import TinyNet, history_of, tiny_photos, tiny_spec, train_tiny_net
-
-FEW_CORES = "ignore:This DataLoader will create 2 worker processes:UserWarning"
-THREADED_FORK = "ignore:This process .* is multi-threaded:DeprecationWarning"
 
 
 def test_one_adam_step_is_the_textbooks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -34,8 +32,6 @@ def test_one_adam_step_is_the_textbooks(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def _first_gradients(net: TinyNet, spec: TrainingSpec, folder: Path) -> dict[str, Tensor]:
     """Of the mean absolute error on the first batch."""
-    from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches
-
     part = tiny_photos().part("train")
     crops = Crops(part, DecodedPhotos(folder / "again"), 16, spec.data, spec.seed)
     (batch,) = EpochBatches(len(part), 1, batch_size=16, seed=spec.seed, epoch=0)

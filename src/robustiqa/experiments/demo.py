@@ -107,7 +107,7 @@ def run_demo(
         options: How trainings are carried out.
         tell: Called with a sentence before each step.
         on_training: Called with the model's label and where its training stands.
-        on_attack: Called with (batches done, batches in all).
+        on_attack: Called with (photographs done, photographs in all).
 
     Raises:
         DataError: if the photographs have no scores or no train and test parts.

@@ -70,6 +70,9 @@ class HyperIQA(QualityModel):
         )
     )
 
+    # the published code keeps the taps inside the backbone, and trains them at its rate
+    backbone_rate_parts: ClassVar[tuple[str, ...]] = ("backbone.", "local_taps.", "global_tap.")
+
     def __init__(self, *, backbone: str = "resnet50.tv_in1k") -> None:
         super().__init__()
         self.crop_size = CROP

@@ -55,11 +55,15 @@ def build_model(spec: TrainingSpec) -> QualityModel:
 
 
 def build_optimizer(model: nn.Module, spec: OptimizerSpec) -> torch.optim.Optimizer:
-    """One Adam for the whole run, with the backbone and everything else as its two groups."""
+    """One Adam for the whole run; its two groups are the parts that train at the backbone's rate, and the rest.
+
+    A model may name those parts by prefix in `backbone_rate_parts`.
+    """
     if spec.name not in ("adam", "adamw"):
         raise SpecError(f"the optimizer must be 'adam' or 'adamw', got {spec.name!r}.")
-    backbone = [weight for name, weight in model.named_parameters() if name.startswith("backbone.")]
-    head = [weight for name, weight in model.named_parameters() if not name.startswith("backbone.")]
+    slow: tuple[str, ...] = getattr(model, "backbone_rate_parts", ("backbone.",))
+    backbone = [weight for name, weight in model.named_parameters() if name.startswith(slow)]
+    head = [weight for name, weight in model.named_parameters() if not name.startswith(slow)]
     groups = [
         {"params": backbone, "lr": spec.learning_rate, "part": BACKBONE},
         {"params": head, "lr": spec.learning_rate * spec.head_ratio, "part": HEAD},
