@@ -1,7 +1,7 @@
 """HyperIQA: a hyper-network reads an image's content and writes the weights of the small network that judges it.
 
 Input: 224x224 crops, ImageNet statistics. Output: MOS units (0..100), unclamped.
-Cost: 27.4 M parameters and 8.6 GFLOP a crop on ResNet-50; 2.7 M and 0.7 GFLOP on MobileNetV2.
+Cost: 27.4 M parameters and 8.6 GFLOP a crop on ResNet-50; 2.7 M and 0.6 GFLOP on MobileNetV2.
 Source: Su et al. 2020, "Blindly Assess Image Quality in the Wild Guided by a Self-Adaptive Hyper Network", 3.2-3.4.
 Deviations: five target layers where the paper draws four, as in the published code; any timm backbone with features
 at strides 4, 8, 16 and 32, the hidden widths of the hyper branch following its last tap (a half, a quarter: 1024 and
@@ -80,7 +80,9 @@ class HyperIQA(QualityModel):
         *stages, last = self.backbone.widths
         self.local_taps = nn.ModuleList(
             LocalTap(channels, CROP // stride, width, outputs)
-            for channels, stride, width, outputs in zip(stages, (4, 8, 16), LOCAL_WIDTHS, LOCAL_OUTPUTS, strict=False)
+            for channels, stride, width, outputs in zip(
+                stages, (4, 8, 16), LOCAL_WIDTHS, LOCAL_OUTPUTS[:-1], strict=True
+            )
         )
         self.global_tap = nn.Linear(last, LOCAL_OUTPUTS[-1])
         self.hyper = nn.Sequential(
@@ -125,7 +127,7 @@ class HyperIQA(QualityModel):
         pooled = hyper.mean((2, 3))
         signal = content[:, None, :]  # (N, 1, 224)
         for (inputs, outputs), weights_of, bias_of in zip(
-            pairwise(TARGET_WIDTHS[:-1]), self.weight_maps, self.biases, strict=False
+            pairwise(TARGET_WIDTHS[:-1]), self.weight_maps, self.biases[:-1], strict=True
         ):
             weights = weights_of(hyper).reshape(-1, outputs, inputs)  # (N, out, in)
             biases = bias_of(pooled)[:, None, :]
