@@ -14,7 +14,7 @@ from tests.cli.conftest import Run
 def test_each_kind_is_listed_with_a_line_on_each_name(run: Run) -> None:
     document = run("list", "--json").document
     kinds = [kind for kind in document if kind not in ("schema_version", "verb")]
-    assert kinds == [*REGISTRIES, "recipes", "weights"]
+    assert kinds == [*REGISTRIES, "recipes", "experiments", "weights"]
     assert [entry["name"] for entry in document["attacks"]] == attacks.names()
     assert [entry["name"] for entry in document["datasets"]] == datasets.names()
     assert [entry["name"] for entry in document["recipes"]] == recipe_names()
@@ -22,7 +22,7 @@ def test_each_kind_is_listed_with_a_line_on_each_name(run: Run) -> None:
         assert all(len(entry["summary"]) > 10 for entry in document[kind]), kind
 
 
-@pytest.mark.parametrize("kind", [*REGISTRIES, "recipes", "weights"])
+@pytest.mark.parametrize("kind", [*REGISTRIES, "recipes", "experiments", "weights"])
 def test_one_kind_is_listed_alone(run: Run, kind: str) -> None:
     ran = run("list", kind)
     assert ran.code == 0

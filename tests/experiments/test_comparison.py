@@ -14,12 +14,12 @@ from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import DataError, SpecError, WorkFailedError
 from robustiqa.experiments.comparison import (
     Comparison,
-    Trained,
     comparison_from_dict,
     comparison_info,
     load_comparison,
     train_and_choose,
 )
+from robustiqa.experiments.trainings import Trained, Trainings
 from robustiqa.training.loop import RunOptions
 from robustiqa.training.spec import TrainingSpec
 from tests.photos import tiny_dataset
@@ -41,6 +41,7 @@ class FakeTraining:
         reached = self.outcome(spec.penalty.weight, spec.seed, spec.data.noise_std)
         history = {"epochs": [{"epoch": number + 1, "srocc": srocc} for number, srocc in enumerate(reached)]}
         (folder / "history.json").write_text(json.dumps(history))
+        (folder / "model.safetensors").touch()
         return folder / "model.safetensors"
 
     @property
@@ -58,10 +59,11 @@ def choose(
 ) -> tuple[Any, FakeTraining, list[str]]:
     """What is chosen, what was trained for it and what was said."""
     fake, told = FakeTraining(outcome), list[str]()
-    monkeypatch.setattr("robustiqa.experiments.comparison.train", fake)
+    monkeypatch.setattr("robustiqa.experiments.trainings.train", fake)
     comparison = Comparison(recipe=TrainingSpec(), **{"weights": (1e-4, 1e-3, 1e-2), **options})
     given = tiny_dataset(train=2) if dataset is None else dataset
-    return train_and_choose(comparison, given, folder, RunOptions(), told.append), fake, told
+    trainings = Trainings(comparison.recipe, given, folder, RunOptions(), told.append)
+    return train_and_choose(comparison, trainings), fake, told
 
 
 def by_weight(losses: dict[float, float]) -> Outcome:
@@ -191,20 +193,22 @@ def test_the_noise_level_closest_to_the_nt_model_is_the_control(
     assert choice.labeled()["noise, seed 0"] == ("noise", choice.noise[0])
 
 
-def test_reasons_hold_the_rule_and_every_validation_srocc_as_plain_values(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    choice, fake, _ = choose(monkeypatch, tmp_path, by_weight({1e-4: 0.01, 1e-3: 0.02, 1e-2: 0.5}), seeds=(4, 7))
+def test_reasons_hold_the_rule_as_plain_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    choice, _, _ = choose(monkeypatch, tmp_path, by_weight({1e-4: 0.01, 1e-3: 0.02, 1e-2: 0.5}), seeds=(4, 7))
     reasons = json.loads(json.dumps(choice.reasons))
     assert (reasons["weight"], reasons["seeds"]) == (1e-3, [4, 7])
     assert reasons["rule"] == "largest weight with a mean validation SROCC loss of at most 0.03"
-    assert list(reasons["validation_srocc"]) == fake.names
-    assert reasons["validation_srocc"]["baseline-seed-7"] == list(BASELINE)
 
 
-def test_epochs_are_kept_and_other_options_passed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _, fake, _ = choose(monkeypatch, tmp_path, by_weight({1e-4: 0.0, 1e-3: 0.0, 1e-2: 0.0}))
-    assert all(options == RunOptions(keep_epochs=True) for _, _, options in fake.asked)
+def test_baselines_are_validated_and_kept_after_every_epoch_others_after_the_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    outcome = by_weight({1e-4: 0.0, 1e-3: 0.0, 1e-2: 0.0})
+    _, fake, _ = choose(monkeypatch, tmp_path, outcome, noise_stds=(0.1,))
+    every, last = RunOptions(keep_epochs=True), RunOptions(validate_every=TrainingSpec().epochs)
+    plain = ["baseline" in folder.name for _, folder, _ in fake.asked]
+    assert [options for _, _, options in fake.asked] == [every if base else last for base in plain]
+    assert sum(plain) == 3
 
 
 def test_a_dataset_without_a_validation_part_is_refused_before_training(

@@ -10,10 +10,9 @@ from robustiqa.core.dataset import Dataset
 from robustiqa.core.model import QualityModel
 from robustiqa.evaluation.records import CLEAN
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.comparison import Choice
 from robustiqa.experiments.comparison_evaluation import (
     Stage,
-    evaluate_choice,
+    evaluate_model,
     export,
     load_exported,
     merge,
@@ -27,14 +26,6 @@ from tests.toys import ConvModel
 FIRST_MODELS = {label: MODELS[label] for label in ("base-1", "nt-1")}
 
 
-def choice(seeds: int = 2, noise: int = 1) -> Choice:
-    def paths(role: str, count: int = seeds) -> tuple[Path, ...]:
-        return tuple(Path(f"{role}-{seed}.safetensors") for seed in range(count))
-
-    reasons = {"seeds": list(range(seeds)), "rule": "made up"}
-    return Choice(1e-3, paths("base"), paths("nt"), paths("early"), paths("noise", noise), reasons)
-
-
 def toy_stages() -> tuple[Stage, ...]:
     """The standard stages, with fewer steps."""
     first, second = standard_stages()
@@ -42,16 +33,15 @@ def toy_stages() -> tuple[Stage, ...]:
     return first, replace(second, attacks=(replace(ifgsm, steps=2), noise))  # type: ignore[call-arg]
 
 
-def evaluate_toys(monkeypatch: pytest.MonkeyPatch, folder: Path, dataset: Dataset) -> tuple[Evaluation, list[str]]:
-    told: list[str] = []
-    seeds = {path.stem: number for number, path in enumerate(path for _, path in choice().labeled().values())}
-
+def evaluate_toy(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, dataset: Dataset, stage: Stage
+) -> tuple[Evaluation, dict[str, float] | None]:
     def load(weights: Path) -> QualityModel:
-        return ConvModel(seed=seeds[weights.stem]).eval()
+        assert weights == Path("toy.safetensors")
+        return ConvModel(seed=0).eval()
 
     monkeypatch.setattr("robustiqa.experiments.comparison_evaluation.load_model", load)
-    found = evaluate_choice(choice(), dataset, folder, toy_stages(), device="cpu", batch_size=2, tell=told.append)
-    return found, told
+    return evaluate_model("toy", Path("toy.safetensors"), stage, dataset, folder, device="cpu", batch_size=2)
 
 
 def by_identity(evaluation: Evaluation) -> dict[tuple[str, ...], Any]:
@@ -78,31 +68,13 @@ def test_every_seed_of_baseline_and_nt_meets_a_stage_and_controls_may_send_their
     assert Stage("fgsm", ()).meets("noise, seed 1", "noise", labels)
 
 
-def test_a_choice_is_evaluated_stage_by_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_stage_attacks_the_test_part_in_both_directions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     dataset = tiny_dataset(train=0, validation=8, test=3, low=20, high=21)
-    found, told = evaluate_toys(monkeypatch, tmp_path, dataset)
-    labels = list(choice().labeled())
-    assert told == [
-        *(f"fgsm: {label}" for label in labels),
-        *(f"ifgsm: {label}" for label in labels if label != "matched accuracy, seed 1"),
-    ]
-    assert found.models == list(found.info["models"]) == labels
+    found, _ = evaluate_toy(monkeypatch, tmp_path, dataset, toy_stages()[1])
+    assert found.models == ["toy"]
     assert {record.key for record in found.records} == set(dataset.parts["test"])
-    assert len({record.identity for record in found.records}) == len(found.records)
-    for label in labels:
-        counts = {attack: len(set(found.goals(label, attack))) for attack in found.attacks}
-        second = 0 if label == "matched accuracy, seed 1" else 2
-        assert list(counts.values()) == [2, 2, second, second]
-        assert len(found.clean(label)) == 3
-    assert found.info["info"]["comparison"] == {
-        "base": ["baseline, seed 0", "baseline, seed 1"],
-        "defended": ["NT, seed 0", "NT, seed 1"],
-        "controls": {
-            "matched accuracy": ["matched accuracy, seed 0", "matched accuracy, seed 1"],
-            "noise": ["noise, seed 0"],
-        },
-    }
-    assert found.info["info"]["choice"] == choice().reasons
+    assert [sorted(found.goals("toy", attack)) for attack in found.attacks] == [["lower", "raise"]] * 2
+    assert len(found.clean("toy")) == 3
 
 
 def test_the_logistic_is_fitted_on_clean_validation_scores_alone(
@@ -116,23 +88,48 @@ def test_the_logistic_is_fitted_on_clean_validation_scores_alone(
 
     monkeypatch.setattr("robustiqa.experiments.comparison_evaluation.fit_logistic", noted)
     dataset = tiny_dataset(train=0, validation=8, test=3, low=20, high=21)
-    found, _ = evaluate_toys(monkeypatch, tmp_path, dataset)
-    labels = list(choice().labeled())
-    assert list(found.info["info"]["calibration"]) == labels
-    assert len(seen) == len(labels)  # once a model, not once a stage
+    evaluate_toy(monkeypatch, tmp_path, dataset, toy_stages()[0])
     model = ConvModel(seed=0).eval()
     expected = [model.score(photo.read()[None]).item() for photo in dataset.part("validation")]
-    assert seen[0][0] == pytest.approx(expected, rel=1e-5)
-    assert seen[0][1] == [photo.mos for photo in dataset.part("validation")]
+    ((scores, mos),) = seen
+    assert scores == pytest.approx(expected, rel=1e-5)
+    assert mos == [photo.mos for photo in dataset.part("validation")]
 
 
-def test_a_choice_that_was_evaluated_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_model_that_was_evaluated_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     dataset = tiny_dataset(train=0, validation=8, test=2, low=20, high=20)
-    first, _ = evaluate_toys(monkeypatch, tmp_path, dataset)
+    first = evaluate_toy(monkeypatch, tmp_path, dataset, toy_stages()[0])
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
-    again, _ = evaluate_toys(monkeypatch, tmp_path, dataset)
-    assert again == first
+    assert evaluate_toy(monkeypatch, tmp_path, dataset, toy_stages()[0]) == first
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")} == written
+
+
+def test_a_stage_may_meet_the_same_few_photographs_whatever_the_model() -> None:
+    dataset = tiny_dataset(train=0, validation=1, test=6, low=20, high=20).part("test")
+    few = Stage("ifgsm", (), photos=2).of(dataset)
+    assert len(few) == 2
+    assert Stage("ifgsm", (), photos=2).of(dataset) == few
+    nested = Stage("ifgsm", (), photos=4).of(dataset)
+    assert {photo.key for photo in few} < {photo.key for photo in nested}
+    assert Stage("ifgsm", ()).of(dataset) == Stage("ifgsm", (), photos=9).of(dataset) == dataset
+
+
+def test_a_stage_is_covered_only_by_every_attack_direction_and_photograph() -> None:
+    evaluation = synthetic(4, models=FIRST_MODELS, attacks=[FGSM_LABEL, RANDOM_LABEL])
+    photos = tiny_dataset(train=0, validation=0, test=4)
+    keys = sorted({record.key for record in evaluation.records})
+    photos = replace(
+        photos, photos=tuple(replace(p, key=k) for p, k in zip(photos.photos, keys, strict=True)), parts={}
+    )
+    fgsm, ifgsm = standard_stages()
+    assert fgsm.covered_by(evaluation, "base-1", photos)
+    assert not fgsm.covered_by(evaluation, "unknown", photos)
+    assert not ifgsm.covered_by(evaluation, "base-1", photos)
+    for missing in range(len(evaluation.records)):
+        fewer = replace(evaluation, records=evaluation.records[:missing] + evaluation.records[missing + 1 :])
+        gone = evaluation.records[missing]
+        needed = gone.scored_by == gone.attacked_on == "base-1" and gone.attack != CLEAN
+        assert fgsm.covered_by(fewer, "base-1", photos) == (not needed)
 
 
 def test_merging_keeps_each_record_once_and_all_models_and_attacks() -> None:
@@ -154,7 +151,7 @@ def test_what_is_exported_is_loaded_again(tmp_path: Path) -> None:
     evaluation = synthetic(5, transfer=True, info={"title": "made up"})
     export(evaluation, tmp_path)
     files = sorted(path.name for path in tmp_path.iterdir())
-    assert files == sorted([*(f"{n:02d}-{label}.jsonl.gz" for n, label in enumerate(MODELS)), "info.json"])
+    assert files == sorted([*(f"{label}.jsonl.gz" for label in MODELS), "info.json"])
     back = load_exported(tmp_path)
     assert by_identity(back) == by_identity(evaluation)
     assert len(back.records) == len(evaluation.records)
@@ -181,5 +178,5 @@ def test_exports_are_equal_byte_for_byte_and_replace_earlier_ones(tmp_path: Path
 
 def test_files_are_named_after_models_in_plain_letters(tmp_path: Path) -> None:
     export(synthetic(2, models={"NT, seed 0": MODELS["nt-1"]}), tmp_path)
-    assert (tmp_path / "00-nt-seed-0.jsonl.gz").is_file()
+    assert (tmp_path / "nt-seed-0.jsonl.gz").is_file()
     assert {record.attack for record in load_exported(tmp_path).records} >= {CLEAN, FGSM_LABEL}

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from robustiqa.cli import attack, data, demo, doctor, evaluate, listing, output, report, score, train
+from robustiqa.cli import attack, data, demo, doctor, evaluate, listing, output, report, reproduce, score, train
 from robustiqa.core.errors import RobustIQAError
 
 FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
@@ -43,6 +43,7 @@ app.command()(attack.attack)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
+app.command()(reproduce.reproduce)
 app.command("list")(listing.list_names)
 app.add_typer(data.app, name="data")
 app.command()(doctor.doctor)

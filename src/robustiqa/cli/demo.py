@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from robustiqa.cli import options
 from robustiqa.cli.data import open_dataset
-from robustiqa.cli.output import Output, Tell
-
-if TYPE_CHECKING:
-    from robustiqa.training.loop import TrainingProgress
-
-
-@dataclass
-class _Watch:
-    """A progress bar for each training, and one for the attacks."""
-
-    start: Callable[[str], Tell]
-    tells: dict[str, Tell] = field(default_factory=dict)
-
-    def training(self, label: str, now: TrainingProgress) -> None:
-        self._bar(f"training {label}")(now.step, now.steps, f"epoch {now.epoch}/{now.epochs}, loss {now.loss:.3f}")
-
-    def attacking(self, done: int, total: int) -> None:
-        self._bar("attacking")(done, total)
-
-    def _bar(self, what: str) -> Tell:
-        if what not in self.tells:
-            self.tells[what] = self.start(what)
-        return self.tells[what]
+from robustiqa.cli.output import Output
+from robustiqa.cli.watching import Watch
 
 
 def demo(
@@ -69,7 +47,7 @@ def demo(
     carried_out = RunOptions(device=training_device(device), workers=workers)
     photos = None if data is None else open_dataset(data, data_option)
     with output.bars() as start:
-        watch = _Watch(start)
+        watch = Watch(start)
         result = run_demo(
             out,
             data=photos,

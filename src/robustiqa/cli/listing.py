@@ -32,7 +32,7 @@ def list_names(
         str | None,
         typer.Argument(
             metavar="KIND",
-            help="models, attacks, objectives, defenses, estimators, datasets, metrics, recipes or weights.",
+            help=f"{', '.join(REGISTRIES)}, recipes, experiments or weights.",
             show_default="all kinds",
         ),
     ] = None,
@@ -45,7 +45,8 @@ def list_names(
     output = Output("list", json)
     sources: dict[str, Callable[[], Entries]] = {
         **{name: lambda name=name: _registered(name) for name in REGISTRIES},  # type: ignore[misc]
-        "recipes": _recipes,
+        "recipes": lambda: _files("robustiqa.training", "recipes"),
+        "experiments": lambda: _files("robustiqa.experiments", "specs"),
         "weights": _weights,
     }
     if kind is not None and kind not in sources:
@@ -77,15 +78,13 @@ def _first_line(text: str | None) -> str:
     return lines[0].rstrip(".") if lines else ""
 
 
-def _recipes() -> Entries:
-    """Recipes by name; each file opens with a comment that says what it is."""
+def _files(package: str, folder: str) -> Entries:
+    """Recipes or experiments by name; each file opens with a comment that says what it is."""
     from importlib import resources
 
-    from robustiqa.training.spec import recipe_names
-
-    folder = resources.files("robustiqa.training") / "recipes"
-    texts = {name: (folder / f"{name}.toml").read_text(encoding="utf-8") for name in recipe_names()}
-    return [(name, _first_line(text.lstrip("# "))) for name, text in texts.items()]
+    files = [path for path in (resources.files(package) / folder).iterdir() if path.name.endswith(".toml")]
+    texts = {path.name.removesuffix(".toml"): path.read_text(encoding="utf-8") for path in files}
+    return [(name, _first_line(texts[name].lstrip("# "))) for name in sorted(texts)]
 
 
 def _weights() -> Entries:

@@ -6,6 +6,7 @@ Everything a table or figure shows is computed from these lines; nothing else is
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from robustiqa.core.errors import SpecError
+from robustiqa.core.run_folder import write_atomically
 
 SCHEMA_VERSION = 1
 CLEAN = "none"
@@ -137,7 +139,8 @@ def read_records(path: Path) -> Iterator[Record]:
 
 def write_compressed(records: Iterable[Record], path: Path) -> None:
     """Writes records to a `.jsonl.gz` whose bytes depend on the records alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", fileobj=packed, mode="wb", mtime=0) as file:
         for record in records:
             file.write(record.to_line().encode() + b"\n")
+    write_atomically(path, packed.getvalue())

@@ -113,10 +113,18 @@ class Summary:
         """Score after minus score before, seed after seed, (seeds * N,)."""
         return np.concatenate([self._changes(label, condition) for label in group.labels])
 
-    def gradient_norms(self, group: Group) -> Array | None:
-        """L1 norms of the clean photographs' gradients, in the order of `changes`; None if they were not kept."""
-        norms = [record.gradient_l1 for label in group.labels for record in self.evaluation.clean(label).records]
-        return None if None in norms else np.array(norms, dtype=np.float64)
+    def gradient_norms(self, group: Group, condition: Condition = UNTOUCHED) -> Array | None:
+        """L1 norms of the clean photographs' gradients, in the order of `changes`; None if they were not kept.
+
+        Args:
+            group: Whose.
+            condition: Only photographs that met it.
+        """
+        found: list[float | None] = []
+        for label in group.labels:
+            norms = {record.key: record.gradient_l1 for record in self.evaluation.clean(label).records}
+            found += [norms[key] for key in self.scores(label, condition).keys]
+        return None if None in found else np.array(found, dtype=np.float64)
 
     def _changes(self, label: str, condition: Condition) -> Array:
         scores = self.scores(label, condition)

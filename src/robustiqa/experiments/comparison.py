@@ -7,23 +7,18 @@ accuracy: the baseline stopped early, and training on Gaussian noise.
 
 from __future__ import annotations
 
-import json
-import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import SpecError, WorkFailedError
 from robustiqa.core.registry import did_you_mean
-from robustiqa.training.loop import HISTORY_FILE, RunOptions, train
+from robustiqa.experiments.trainings import Trained, Trainings, Variant
 from robustiqa.training.spec import TrainingSpec, load_recipe
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +31,7 @@ class Comparison:
         seeds: Of baseline and chosen weight alike.
         allowed_loss: Largest mean validation SROCC loss of the chosen weight.
         noise_stds: Candidate noise levels of the *noise* control, in [0, 1] pixel units; none skips it.
+        ifgsm_photos: How many test photographs meet the attack of many steps; 0 for all.
     """
 
     recipe: TrainingSpec
@@ -43,29 +39,15 @@ class Comparison:
     seeds: tuple[int, ...] = (0, 1, 2)
     allowed_loss: float = 0.03
     noise_stds: tuple[float, ...] = ()
+    ifgsm_photos: int = 0
 
     def __post_init__(self) -> None:
         if not self.weights or min(self.weights) <= 0 or not self.seeds:
             raise SpecError("a comparison needs penalty weights above 0 and at least one seed.")
 
-
-@dataclass(frozen=True)
-class Trained:
-    """One trained model: its weights and its validation SROCC, epoch by epoch."""
-
-    weights: Path
-    validation: tuple[float, ...]
-
-    @property
-    def srocc(self) -> float:
-        """After the last epoch."""
-        return self.validation[-1]
-
-    def stopped_at(self, srocc: float) -> Path:
-        """The weights of the epoch whose validation SROCC is closest to `srocc`; the first of several."""
-        epochs = [number for number, reached in enumerate(self.validation) if not math.isnan(reached)]
-        epoch = min(epochs, key=lambda number: abs(self.validation[number] - srocc))
-        return self.weights.parent / f"epoch-{epoch + 1:02d}.safetensors"
+    def with_recipe(self, values: Mapping[str, Any]) -> Comparison:
+        """The comparison with fields of its recipe replaced."""
+        return replace(self, recipe=self.recipe.with_values(values))
 
 
 @dataclass(frozen=True)
@@ -78,7 +60,7 @@ class Choice:
         defended: NT models of the chosen weight.
         matched: Each baseline stopped at its NT model's validation SROCC.
         noise: Noise-trained models at the NT models' validation SROCC, for the first seed.
-        reasons: Validation SROCC of everything that was trained, as plain values.
+        reasons: The rule, the seeds and the weight, as plain values.
     """
 
     weight: float
@@ -93,7 +75,7 @@ class Choice:
         roles = {"baseline": self.base, "NT": self.defended, "matched accuracy": self.matched, "noise": self.noise}
         seeds = self.reasons["seeds"]
         return {
-            f"{role}, seed {seed}": (role, path)
+            label_of(role, seed): (role, path)
             for role, paths in roles.items()
             for seed, path in zip(seeds, paths, strict=False)
         }
@@ -123,68 +105,73 @@ def comparison_from_dict(values: Mapping[str, Any]) -> Comparison:
         SpecError: naming the first unknown field.
     """
     lists = ("weights", "seeds", "noise_stds")
-    known = ("recipe", "overrides", "allowed_loss", *lists)
+    single = ("allowed_loss", "ifgsm_photos")
+    known = ("recipe", "overrides", *single, *lists)
     unknown = [name for name in values if name not in known]
     if unknown:
         raise SpecError(f"a comparison has no {unknown[0]!r}{did_you_mean(unknown[0], list(known))}")
     missing = [name for name in ("recipe", "weights") if name not in values]
     if missing:
         raise SpecError(f"a comparison needs {missing[0]!r}, a recipe's name and candidate weights at least.")
-    single = [name for name in lists if not isinstance(values.get(name, []), list)]
-    if single:
-        raise SpecError(f"{single[0]} of a comparison must be a list, got {values[single[0]]!r}.")
+    scalars = [name for name in lists if not isinstance(values.get(name, []), list)]
+    if scalars:
+        raise SpecError(f"{scalars[0]} of a comparison must be a list, got {values[scalars[0]]!r}.")
     recipe = load_recipe(values["recipe"]).with_values(values.get("overrides", {}))
     made: dict[str, Any] = {name: tuple(values[name]) for name in lists if name in values}
-    if "allowed_loss" in values:
-        made["allowed_loss"] = values["allowed_loss"]
+    made |= {name: values[name] for name in single if name in values}
     return Comparison(recipe=recipe, **made)
 
 
-def train_and_choose(comparison: Comparison, dataset: Dataset, folder: Path, options: RunOptions, tell: Tell) -> Choice:
+def train_and_choose(comparison: Comparison, trainings: Trainings) -> Choice:
     """Trains baselines, candidate weights and controls, and applies the rule; goes on where it was stopped.
 
     Args:
         comparison: What to train.
-        dataset: With train and validation parts; the test part is not read.
-        folder: One run folder for each model goes below it.
-        options: How to carry the runs out; epochs are kept for the early-stopping control.
-        tell: Called with a sentence before each run.
+        trainings: Where models come from; of a model that was trained before, only its validation SROCC is read.
 
     Raises:
-        DataError: if the dataset has no validation part.
         WorkFailedError: if no candidate weight keeps the validation SROCC.
     """
-    dataset.part(comparison.recipe.data.validation)
-    runs = _Runs(comparison, dataset, folder, replace(options, keep_epochs=True), tell)
-    base = [runs.get(weight=0.0, seed=seed) for seed in comparison.seeds]
-    weight, defended = _choose_weight(comparison, base, runs)
-    noise = [_choose_noise(comparison, defended[0], runs)] if comparison.noise_stds else []
-    reasons = {
-        "rule": f"largest weight with a mean validation SROCC loss of at most {comparison.allowed_loss}",
-        "weight": weight,
-        "seeds": list(comparison.seeds),
-        "validation_srocc": runs.seen,
-    }
+    base = trainings.get(*baselines(comparison))
+    weight, defended = _choose_weight(comparison, base, trainings)
+    noise = [_choose_noise(comparison, defended[0], trainings)] if comparison.noise_stds else []
     return Choice(
         weight,
         tuple(run.weights for run in base),
         tuple(run.weights for run in defended),
         tuple(plain.stopped_at(robust.srocc) for plain, robust in zip(base, defended, strict=True)),
         tuple(run.weights for run in noise),
-        reasons,
+        {**plan_notes(comparison), "weight": weight},
     )
 
 
-def _choose_weight(comparison: Comparison, base: list[Trained], runs: _Runs) -> tuple[float, list[Trained]]:
-    """Every weight is tried with the first seed; the largest that holds is run with all, and must hold again."""
-    lost = {
-        weight: base[0].srocc - runs.get(weight=weight, seed=comparison.seeds[0]).srocc
-        for weight in sorted(comparison.weights)
+def label_of(role: str, seed: int) -> str:
+    """What a model is called in records and tables."""
+    return f"{role}, seed {seed}"
+
+
+def plan_notes(comparison: Comparison) -> dict[str, Any]:
+    """The rule and the seeds, as plain values, known before anything is trained."""
+    return {
+        "rule": f"largest weight with a mean validation SROCC loss of at most {comparison.allowed_loss}",
+        "seeds": list(comparison.seeds),
     }
+
+
+def baselines(comparison: Comparison) -> tuple[Variant, ...]:
+    """One a seed."""
+    return tuple(Variant(seed=seed) for seed in comparison.seeds)
+
+
+def _choose_weight(comparison: Comparison, base: list[Trained], trainings: Trainings) -> tuple[float, list[Trained]]:
+    """Every weight is tried with the first seed; the largest that holds is run with all, and must hold again."""
+    weights = sorted(comparison.weights)
+    tried = trainings.get(*(Variant(seed=comparison.seeds[0], weight=weight) for weight in weights))
+    lost = {weight: base[0].srocc - run.srocc for weight, run in zip(weights, tried, strict=True)}
     for weight in sorted(lost, reverse=True):
         if not lost[weight] <= comparison.allowed_loss:
             continue
-        defended = [runs.get(weight=weight, seed=seed) for seed in comparison.seeds]
+        defended = trainings.get(*(Variant(seed=seed, weight=weight) for seed in comparison.seeds))
         lost[weight] = fmean(plain.srocc - robust.srocc for plain, robust in zip(base, defended, strict=True))
         if lost[weight] <= comparison.allowed_loss:
             return weight, defended
@@ -195,36 +182,10 @@ def _choose_weight(comparison: Comparison, base: list[Trained], runs: _Runs) -> 
     )
 
 
-def _choose_noise(comparison: Comparison, defended: Trained, runs: _Runs) -> Trained:
+def _choose_noise(comparison: Comparison, defended: Trained, trainings: Trainings) -> Trained:
     """The noise level whose validation SROCC is closest to the NT model's."""
-    tried = [runs.get(weight=0.0, seed=comparison.seeds[0], noise=std) for std in comparison.noise_stds]
+    tried = trainings.get(*(Variant(seed=comparison.seeds[0], noise=std) for std in comparison.noise_stds))
     return min(tried, key=lambda run: abs(run.srocc - defended.srocc))
-
-
-class _Runs:
-    """Trains a model when it is first asked for; finished runs are read from their folders."""
-
-    def __init__(self, comparison: Comparison, dataset: Dataset, folder: Path, options: RunOptions, tell: Tell) -> None:
-        self._comparison = comparison
-        self._dataset = dataset
-        self._folder = folder
-        self._options = options
-        self._tell = tell
-        self.seen: dict[str, list[float]] = {}
-
-    def get(self, *, weight: float, seed: int, noise: float = 0.0) -> Trained:
-        name = f"nt-{weight:g}" if weight else f"noise-{noise:g}" if noise else "baseline"
-        name = f"{name}-seed-{seed}"
-        spec = self._comparison.recipe.with_values(
-            {"penalty.weight": float(weight), "seed": seed, "data.noise_std": float(noise)}
-        )
-        if name not in self.seen:
-            self._tell(f"training {name}")
-        weights = train(spec, self._dataset, self._folder / name, self._options)
-        epochs = json.loads((weights.parent / HISTORY_FILE).read_text(encoding="utf-8"))["epochs"]
-        validation = tuple(float(epoch["srocc"]) for epoch in epochs)
-        self.seen[name] = list(validation)
-        return Trained(weights, validation)
 
 
 def comparison_info(labels: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""The test part of a comparison: every chosen model is scored and attacked once, and the records are exported."""
+"""The test part of a comparison: each model is scored and attacked once, and the records are exported."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,11 @@ from robustiqa.core.run_folder import write_atomically
 from robustiqa.evaluation.records import Record, read_records, write_compressed
 from robustiqa.evaluation.run import evaluate
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.comparison import Choice, Tell, comparison_info
 from robustiqa.metrics.mapping import fit_logistic
 from robustiqa.models.loading import load_model
 
 INFO_FILE = "info.json"
-RECORD_FILES = "*.jsonl.gz"
+RECORDS_SUFFIX = ".jsonl.gz"
 PROTECTED_ROLES = ("baseline", "NT")
 Progress = Callable[[int, int], None]
 
@@ -30,77 +30,99 @@ class Stage:
     """Attacks that are run together.
 
     Attributes:
-        name: Of its folders and files.
+        name: Of its folders.
         attacks: What to run, with both directions.
+        photos: How many of the photographs meet them, the first in the order of their keys' hashes; None for all.
         first_control_only: Whether of each control only the first seed meets them.
     """
 
     name: str
     attacks: tuple[NamedAttack, ...]
+    photos: int | None = None
     first_control_only: bool = False
+
+    def of(self, dataset: Dataset) -> Dataset:
+        """The photographs that meet the attacks."""
+        if self.photos is None or self.photos >= len(dataset):
+            return dataset
+        drawn = sorted((photo.key for photo in dataset.photos), key=_draw)[: self.photos]
+        return dataset.select(sorted(drawn))
 
     def meets(self, label: str, role: str, labels: Sequence[str]) -> bool:
         """Whether a model is attacked in this stage; `labels` are those of its role."""
         return role in PROTECTED_ROLES or not self.first_control_only or label == labels[0]
 
+    def covered_by(self, evaluation: Evaluation, label: str, photos: Dataset) -> bool:
+        """Whether an evaluation holds all that this stage finds out about a model."""
+        if label not in evaluation.models:
+            return False
+        wanted = {photo.key for photo in photos}
+        runs = {
+            (record.attack, record.goal, record.key)
+            for record in evaluation.records
+            if record.scored_by == record.attacked_on == label
+        }
+        return all(
+            (attack.label, goal, key) in runs
+            for attack in self.attacks
+            for goal in ("lower", "raise")
+            for key in wanted
+        )
 
-def standard_stages() -> tuple[Stage, ...]:
-    """One FGSM step of .01, then ten I-FGSM steps at 4/255, each with sign noise of the same size."""
+
+def _draw(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def standard_stages(photos: int | None = None) -> tuple[Stage, ...]:
+    """One FGSM step of .01, then ten I-FGSM steps at 4/255, each with sign noise of the same size.
+
+    Args:
+        photos: How many photographs meet I-FGSM, which costs ten times as much; all if None.
+    """
     return (
         Stage("fgsm", (create_attack("fgsm", eps="0.01"), create_attack("random_sign", eps="0.01"))),
         Stage(
             "ifgsm",
             (create_attack("ifgsm", eps="4/255", steps=10), create_attack("random_sign", eps="4/255")),
+            photos=photos,
             first_control_only=True,
         ),
     )
 
 
-def evaluate_choice(
-    choice: Choice,
+def evaluate_model(
+    label: str,
+    weights: Path,
+    stage: Stage,
     dataset: Dataset,
     folder: Path,
-    stages: Sequence[Stage],
     *,
     device: str,
     batch_size: int,
-    tell: Tell,
     progress: Progress | None = None,
-) -> Evaluation:
-    """Scores and attacks the test part with every chosen model; goes on where it was stopped.
+) -> tuple[Evaluation, dict[str, float] | None]:
+    """Scores and attacks the test part with one model; goes on where it was stopped.
 
     Args:
-        choice: The models.
+        label: Of the model.
+        weights: Its file.
+        stage: The attacks.
         dataset: With validation and test parts; validation serves the logistic fit of PLCC alone.
         folder: One run folder for each stage and model goes below it.
-        stages: Attacks, in order.
         device: Where to compute.
         batch_size: Photographs at a time.
-        tell: Called with a sentence before each model.
-        progress: Called with (photographs done, photographs in all) of the model at hand.
+        progress: Called with (photographs done, photographs in all).
+
+    Returns:
+        The records, and the logistic from clean validation scores to opinions (None where the fit fails).
     """
-    labeled = choice.labeled()
-    parts: list[Evaluation] = []
-    calibration: dict[str, Any] = {}
-    for stage in stages:
-        for label, (role, weights) in labeled.items():
-            if not stage.meets(label, role, [name for name, (other, _) in labeled.items() if other == role]):
-                continue
-            tell(f"{stage.name}: {label}")
-            model = {label: load_model(weights)}
-            options: dict[str, Any] = {"device": device, "batch_size": batch_size, "small": "pad"}
-            if label not in calibration:
-                clean = evaluate(model, dataset.part("validation"), folder=folder / "validation" / label, **options)
-                calibration[label] = fitted_logistic(clean, label)
-            run = folder / stage.name / label
-            test = dataset.part("test")
-            parts.append(evaluate(model, test, stage.attacks, folder=run, progress=progress, **options))
-    info = {
-        "comparison": comparison_info((label, role) for label, (role, _) in labeled.items()),
-        "calibration": calibration,
-        "choice": choice.reasons,
-    }
-    return merge(parts, info)
+    model = {label: load_model(weights)}
+    options: dict[str, Any] = {"device": device, "batch_size": batch_size, "small": "pad"}
+    clean = evaluate(model, dataset.part("validation"), folder=folder / "validation" / label, **options)
+    run = folder / stage.name / label
+    found = evaluate(model, stage.of(dataset.part("test")), stage.attacks, folder=run, progress=progress, **options)
+    return found, fitted_logistic(clean, label)
 
 
 def fitted_logistic(clean: Evaluation, label: str) -> dict[str, float] | None:
@@ -131,21 +153,23 @@ def export(evaluation: Evaluation, folder: Path) -> None:
         evaluation: What to keep.
         folder: Where to; records that an earlier export left there are removed.
     """
-    for earlier in folder.glob(RECORD_FILES):
-        earlier.unlink()
-    for number, label in enumerate(evaluation.models):
-        mine = [record for record in evaluation.records if record.scored_by == label]
-        write_compressed(mine, folder / f"{number:02d}-{_slug(label)}.jsonl.gz")
-    write_atomically(folder / INFO_FILE, json.dumps(evaluation.info, indent=1, sort_keys=True) + "\n")
+    names = {f"{_slug(label)}{RECORDS_SUFFIX}": label for label in evaluation.models}
+    for name, label in names.items():
+        write_compressed([record for record in evaluation.records if record.scored_by == label], folder / name)
+    write_atomically(folder / INFO_FILE, json.dumps(evaluation.info, indent=1) + "\n")
+    for earlier in folder.glob(f"*{RECORDS_SUFFIX}"):
+        if earlier.name not in names:
+            earlier.unlink()
 
 
 def load_exported(folder: Path) -> Evaluation:
     """The evaluation that `export` wrote."""
     info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
-    return Evaluation(tuple(_all_records(sorted(folder.glob(RECORD_FILES)))), info)
+    paths = [folder / f"{_slug(label)}{RECORDS_SUFFIX}" for label in info["models"]]
+    return Evaluation(tuple(_all_records(paths)), info)
 
 
-def _all_records(paths: Iterable[Path]) -> Iterable[Record]:
+def _all_records(paths: Iterable[Path]) -> Iterator[Record]:
     for path in paths:
         yield from read_records(path)
 

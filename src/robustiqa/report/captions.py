@@ -54,6 +54,15 @@ def photographs(study: Study) -> str:
     return f"{count} photograph{'s' * (count != 1)}" + (f" of {name}" if name else "")
 
 
+def _fewer(study: Study, conditions: Sequence[Condition]) -> str:
+    """Attacks that not all photographs met, and how many did."""
+    label = study.columns[0].labels[0]
+    every = len(study.evaluation.clean(label))
+    met = {c.attack: len(study.summary.scores(label, c)) for c in conditions if c.attack != CLEAN}
+    few = [f"{count} of them under {attack}" for attack, count in met.items() if count < every]
+    return f" ({'; '.join(few)})" if few else ""
+
+
 def notes(
     study: Study, groups: Sequence[Group], conditions: Sequence[Condition] = (), *extra: str, interval: bool = True
 ) -> tuple[str, ...]:
@@ -67,7 +76,7 @@ def notes(
         interval: Whether there are brackets to explain.
     """
     seeds = ", ".join(f"{group.name} {_count(len(group.labels), 'seed')}" for group in groups)
-    said = [f"n = {photographs(study)}", seeds]
+    said = [f"n = {photographs(study)}{_fewer(study, conditions)}", seeds]
     if interval:
         said.append(f"[{LEVEL:.0%} bootstrap over photographs, {study.summary.samples} resamples, paired]")
     attacked = [condition for condition in conditions if condition.attack != CLEAN]

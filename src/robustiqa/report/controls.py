@@ -148,8 +148,10 @@ def first_order_table(study: Study) -> Table | None:
 
 
 def _first_order_row(study: Study, group: Group, condition: Condition) -> Row | None:
-    norms = study.summary.gradient_norms(group)
-    if norms is None or not study.holds(group, condition):
+    if not study.holds(group, condition):
+        return None
+    norms = study.summary.gradient_norms(group, condition)
+    if norms is None:
         return None
     estimate = study.budgets[condition.attack][0] * norms
     achieved = np.abs(study.summary.changes(group, condition))

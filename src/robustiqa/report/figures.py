@@ -159,7 +159,7 @@ def first_order(study: Study, condition: Condition) -> Figure | None:
     points: dict[str, tuple[Array, Array]] = {}
     for group in study.columns:
         first = Group(group.name, group.labels[:1])
-        norms = study.summary.gradient_norms(first)
+        norms = study.summary.gradient_norms(first, condition)
         if norms is None:
             return None
         achieved = np.abs(study.summary.changes(first, condition))

@@ -71,6 +71,7 @@ class RunOptions:
         cache: Folder for decoded photographs, shared between runs; inside the run folder, and removed, if None.
         checkpoint_every: Optimizer steps between checkpoints, besides one after every epoch.
         keep_epochs: Whether to keep the weights of every epoch, as `epoch-01.safetensors` and so on.
+        validate_every: Epochs between looks at the validation part; after the last epoch there always is one.
         tensorboard: Whether to write TensorBoard scalars (the `tensorboard` extra).
         progress: Called after every logged step and every epoch.
     """
@@ -80,6 +81,7 @@ class RunOptions:
     cache: Path | None = None
     checkpoint_every: int = 200
     keep_epochs: bool = False
+    validate_every: int = 1
     tensorboard: bool = False
     progress: ProgressListener | None = None
 
@@ -231,7 +233,8 @@ class _Run:
 
     def _end_of_epoch(self, epoch: int, step: int) -> None:
         found: dict[str, float] = {}
-        if self.validation is not None and self.accelerator.is_main_process:
+        due = (epoch + 1) % self.options.validate_every == 0 or epoch + 1 == self.spec.epochs
+        if due and self.validation is not None and self.accelerator.is_main_process:
             found = validate(self.model, self.validation, self.accelerator.device)
         self.history["epochs"].append({"epoch": epoch + 1, **found})
         if self.accelerator.is_main_process:

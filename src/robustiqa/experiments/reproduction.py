@@ -1,0 +1,214 @@
+"""A whole comparison, from a dataset to records that are kept: trained, chosen, evaluated, exported, in any pieces.
+
+Work goes on from whatever is there: trainings and records below the run folder, and the kept records of an earlier
+place of work, of which neither weights nor photographs are needed again. Several processes may run it on one folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robustiqa.core.dataset import Dataset
+from robustiqa.core.errors import SpecError
+from robustiqa.core.run_folder import write_atomically
+from robustiqa.evaluation.views import Evaluation
+from robustiqa.experiments.comparison import (
+    Choice,
+    Comparison,
+    baselines,
+    comparison_info,
+    label_of,
+    plan_notes,
+    train_and_choose,
+)
+from robustiqa.experiments.comparison_evaluation import (
+    INFO_FILE,
+    Progress,
+    Stage,
+    evaluate_model,
+    export,
+    load_exported,
+    merge,
+    standard_stages,
+)
+from robustiqa.experiments.sharing import Unit, claim, share
+from robustiqa.experiments.trainings import LOCKS, Tell, Trainings
+from robustiqa.training.loop import RunOptions
+
+TRAININGS_FILE = "trainings.json"
+Labeled = Mapping[str, tuple[str, Path]]  # label to (role, weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where and how the work is done; nothing here changes its result.
+
+    Attributes:
+        folder: For trainings and records in progress.
+        kept: Finished records, compressed; read first, so they may come from elsewhere.
+        options: Of training.
+        device: Of evaluation.
+        batch_size: Photographs evaluated at a time.
+        tell: Called with a sentence before each piece of work.
+        progress: Called with (photographs done, photographs in all) of the model at hand.
+    """
+
+    folder: Path
+    kept: Path
+    options: RunOptions
+    device: str
+    batch_size: int
+    tell: Tell
+    progress: Progress | None = None
+
+
+def reproduce(comparison: Comparison, dataset: Dataset, place: Place) -> Evaluation:
+    """Runs a comparison to its end, or goes on with it.
+
+    The baselines are evaluated as soon as they are trained: they do not depend on what is chosen, and nothing of the
+    test part takes part in the choice.
+
+    Args:
+        comparison: What to train and to choose between.
+        dataset: With train, validation and test parts.
+        place: Where and how.
+
+    Returns:
+        All kept records, which `report` reads.
+
+    Raises:
+        DataError: if the dataset lacks a part.
+        SpecError: if the kept records are of another dataset.
+        WorkFailedError: if no candidate weight keeps the validation SROCC.
+    """
+    dataset.part("test")
+    work = _Work(comparison, dataset, place)
+    base = work.trainings.get(*baselines(comparison))
+    pairs = zip(comparison.seeds, base, strict=True)
+    work.evaluate({label_of("baseline", seed): ("baseline", run.weights) for seed, run in pairs}, None)
+    choice = train_and_choose(comparison, work.trainings)
+    work.evaluate(choice.labeled(), choice)
+    return load_exported(place.kept)
+
+
+class _Work:
+    """One process's share of a comparison."""
+
+    def __init__(self, comparison: Comparison, dataset: Dataset, place: Place) -> None:
+        self.place = place
+        self.dataset = dataset
+        self.comparison = comparison
+        self.stages = standard_stages(comparison.ifgsm_photos or None)
+        self._locks = place.folder / LOCKS
+        self.trainings = Trainings(
+            comparison.recipe,
+            dataset,
+            place.folder / "trainings",
+            place.options,
+            place.tell,
+            kept=_read_json(place.kept / TRAININGS_FILE),
+            keep=self._keep_training,
+        )
+        kept = self._kept()
+        if kept is not None and kept.info["dataset"]["fingerprint"] != dataset.part("test").fingerprint():
+            raise SpecError(f"{place.kept} holds records of another dataset than {dataset.name!r}; choose another.")
+
+    def _keep_training(self, name: str, notes: Mapping[str, Any]) -> None:
+        path = self.place.kept / TRAININGS_FILE
+        with claim(self._locks / "kept.lock"):
+            write_atomically(path, json.dumps({**_read_json(path), name: notes}, indent=1, sort_keys=True) + "\n")
+
+    def evaluate(self, labeled: Labeled, choice: Choice | None) -> None:
+        """Evaluates models in every stage that they meet, stage by stage, and keeps the records of each."""
+        for stage in self.stages:
+            units = [
+                Unit(f"{stage.name} {label}", self._is_kept(stage, label), self._evaluation(stage, label, weights))
+                for label, (role, weights) in labeled.items()
+                if stage.meets(label, role, [name for name, (other, _) in labeled.items() if other == role])
+            ]
+            share(units, self._locks)
+        with claim(self._locks / "kept.lock"):
+            kept = self._kept()
+            if kept is not None and (choice is not None or "choice" not in kept.info["info"]):
+                self._export(kept, labeled, choice)
+
+    def _is_kept(self, stage: Stage, label: str) -> Callable[[], bool]:
+        def done() -> bool:
+            kept = self._kept()
+            return kept is not None and stage.covered_by(kept, label, stage.of(self.dataset.part("test")))
+
+        return done
+
+    def _evaluation(self, stage: Stage, label: str, weights: Path) -> Callable[[], None]:
+        def run() -> None:
+            file = self.trainings.file(weights)
+            self.place.tell(f"{stage.name}: {label}")
+            found, curve = evaluate_model(
+                label,
+                file,
+                stage,
+                self.dataset,
+                self.place.folder / "evaluation",
+                device=self.place.device,
+                batch_size=self.place.batch_size,
+                progress=self.place.progress,
+            )
+            self._keep(found, label, curve)
+
+        return run
+
+    def _kept(self) -> Evaluation | None:
+        return load_exported(self.place.kept) if (self.place.kept / INFO_FILE).is_file() else None
+
+    def _keep(self, found: Evaluation, label: str, curve: dict[str, float] | None) -> None:
+        """Adds the records of a model; those of other weights under the same label give way."""
+        with claim(self._locks / "kept.lock"):
+            kept = self._kept()
+            calibration = {} if kept is None else dict(kept.info["info"]["calibration"])
+            parts = [found] if kept is None else [_without_other(kept, found, label), found]
+            merged = merge(parts, {"calibration": {**calibration, label: curve}})
+            merged.info["models"][label]["environment"] = found.info["environment"]
+            export(merged, self.place.kept)
+
+    def _export(self, kept: Evaluation, labeled: Labeled, choice: Choice | None) -> None:
+        """Writes the kept records with what a report must know besides."""
+        reasons = plan_notes(self.comparison) if choice is None else choice.reasons
+        notes: dict[str, Any] = {
+            "calibration": kept.info["info"]["calibration"],
+            "choice": {**reasons, "validation_srocc": self._validation()},
+        }
+        if choice is not None:
+            notes["comparison"] = comparison_info((label, role) for label, (role, _) in labeled.items())
+        export(_only(kept, list(labeled), notes), self.place.kept)
+
+    def _validation(self) -> dict[str, Any]:
+        """Validation SROCC by epoch of every training that was noted."""
+        noted = _read_json(self.place.kept / TRAININGS_FILE)
+        return {name: notes["validation_srocc"] for name, notes in sorted(noted.items())}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _without_other(kept: Evaluation, found: Evaluation, label: str) -> Evaluation:
+    """The kept records, less those of the same label if they are of other weights."""
+    earlier = kept.info["models"].get(label)
+    if earlier is None or earlier["state"] == found.info["models"][label]["state"]:
+        return kept
+    return _only(kept, [other for other in kept.models if other != label], kept.info["info"])
+
+
+def _only(evaluation: Evaluation, labels: Sequence[str], notes: Mapping[str, Any]) -> Evaluation:
+    """The evaluation of some models, in their order."""
+    place = {label: number for number, label in enumerate(labels)}
+    records = [record for record in evaluation.records if record.scored_by in place]
+    models = {label: evaluation.info["models"][label] for label in labels if label in evaluation.info["models"]}
+    return Evaluation(
+        tuple(sorted(records, key=lambda record: place[record.scored_by])),
+        {**evaluation.info, "models": models, "info": dict(notes)},
+    )
