@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,21 @@ def test_units_are_done_in_order_and_once(tmp_path: Path) -> None:
     share(units, tmp_path / "locks")
     share(units, tmp_path / "locks")
     assert order == ["a", "b", "c"]
+
+
+def test_what_is_not_ready_comes_after_what_is(tmp_path: Path) -> None:
+    order: list[str] = []
+    first, second, third = (unit(tmp_path, name, order) for name in ("a", "b", "c"))
+    units = [replace(first, ready=second.done), second, third]
+    share(units, tmp_path / "locks")
+    assert order == ["b", "a", "c"]  # as soon as it is ready, it comes first again
+
+
+def test_what_never_gets_ready_is_run_at_last(tmp_path: Path) -> None:
+    order: list[str] = []
+    units = [replace(unit(tmp_path, "a", order), ready=lambda: False), unit(tmp_path, "b", order)]
+    share(units, tmp_path / "locks")
+    assert order == ["b", "a"]
 
 
 def test_what_another_process_is_at_comes_last(tmp_path: Path) -> None:

@@ -163,6 +163,15 @@ def baselines(comparison: Comparison) -> tuple[Variant, ...]:
     return tuple(Variant(seed=seed) for seed in comparison.seeds)
 
 
+def candidates(comparison: Comparison) -> tuple[Variant, ...]:
+    """What is chosen from: each weight, and each noise level, with the first seed."""
+    first = comparison.seeds[0]
+    return (
+        *(Variant(seed=first, weight=weight) for weight in sorted(comparison.weights)),
+        *(Variant(seed=first, noise=std) for std in comparison.noise_stds),
+    )
+
+
 def _choose_weight(comparison: Comparison, base: list[Trained], trainings: Trainings) -> tuple[float, list[Trained]]:
     """Every weight is tried with the first seed; the largest that holds is run with all, and must hold again."""
     weights = sorted(comparison.weights)

@@ -20,6 +20,7 @@ from robustiqa.experiments.comparison import (
     Choice,
     Comparison,
     baselines,
+    candidates,
     comparison_info,
     label_of,
     plan_notes,
@@ -39,6 +40,7 @@ from robustiqa.experiments.sharing import Unit, claim, share
 from robustiqa.experiments.trainings import LOCKS, Tell, Trainings
 from robustiqa.training.loop import RunOptions
 
+BASELINE = "baseline"
 TRAININGS_FILE = "trainings.json"
 Labeled = Mapping[str, tuple[str, Path]]  # label to (role, weights)
 
@@ -87,11 +89,10 @@ def reproduce(comparison: Comparison, dataset: Dataset, place: Place) -> Evaluat
     """
     dataset.part("test")
     work = _Work(comparison, dataset, place)
-    base = work.trainings.get(*baselines(comparison))
-    pairs = zip(comparison.seeds, base, strict=True)
-    work.evaluate({label_of("baseline", seed): ("baseline", run.weights) for seed, run in pairs}, None)
+    work.prepare()
     choice = train_and_choose(comparison, work.trainings)
-    work.evaluate(choice.labeled(), choice)
+    work.evaluate(choice.labeled())
+    work.note(choice)
     return load_exported(place.kept)
 
 
@@ -122,19 +123,41 @@ class _Work:
         with claim(self._locks / "kept.lock"):
             write_atomically(path, json.dumps({**_read_json(path), name: notes}, indent=1, sort_keys=True) + "\n")
 
-    def evaluate(self, labeled: Labeled, choice: Choice | None) -> None:
-        """Evaluates models in every stage that they meet, stage by stage, and keeps the records of each."""
-        for stage in self.stages:
-            units = [
-                Unit(f"{stage.name} {label}", self._is_kept(stage, label), self._evaluation(stage, label, weights))
-                for label, (role, weights) in labeled.items()
-                if stage.meets(label, role, [name for name, (other, _) in labeled.items() if other == role])
-            ]
-            share(units, self._locks)
+    def prepare(self) -> None:
+        """Does all that depends on no choice: trains baselines and candidates, evaluates the baselines."""
+        variants = zip(self.comparison.seeds, baselines(self.comparison), strict=True)
+        base = {label_of(BASELINE, seed): (BASELINE, self.trainings.weights(variant)) for seed, variant in variants}
+        units = [
+            *self.trainings.units(*baselines(self.comparison)),
+            *self._evaluations(base),
+            *self.trainings.units(*candidates(self.comparison)),
+        ]
+        share(units, self._locks)
+        self.note(None)
+
+    def evaluate(self, labeled: Labeled) -> None:
+        """Evaluates models in every stage that they meet, and keeps the records of each."""
+        share(self._evaluations(labeled), self._locks)
+
+    def _evaluations(self, labeled: Labeled) -> list[Unit]:
+        return [
+            Unit(
+                f"{stage.name} {label}",
+                self._is_kept(stage, label),
+                self._evaluation(stage, label, weights),
+                ready=weights.is_file,
+            )
+            for stage in self.stages
+            for label, (role, weights) in labeled.items()
+            if stage.meets(label, role, [name for name, (other, _) in labeled.items() if other == role])
+        ]
+
+    def note(self, choice: Choice | None) -> None:
+        """Writes into the kept records what a report must know besides; a choice is never taken back."""
         with claim(self._locks / "kept.lock"):
             kept = self._kept()
-            if kept is not None and (choice is not None or "choice" not in kept.info["info"]):
-                self._export(kept, labeled, choice)
+            if kept is not None and (choice is not None or "comparison" not in kept.info["info"]):
+                self._export(kept, choice)
 
     def _is_kept(self, stage: Stage, label: str) -> Callable[[], bool]:
         def done() -> bool:
@@ -170,15 +193,16 @@ class _Work:
             kept = self._kept()
             calibration = {} if kept is None else dict(kept.info["info"]["calibration"])
             parts = [found] if kept is None else [_without_other(kept, found, label), found]
-            merged = merge(parts, {"calibration": {**calibration, label: curve}})
+            notes = {} if kept is None else kept.info["info"]
+            merged = merge(parts, {**notes, "calibration": {**calibration, label: curve}})
             merged.info["models"][label]["environment"] = found.info["environment"]
             export(merged, self.place.kept)
 
-    def _export(self, kept: Evaluation, labeled: Labeled, choice: Choice | None) -> None:
-        """Writes the kept records with what a report must know besides."""
+    def _export(self, kept: Evaluation, choice: Choice | None) -> None:
         reasons = plan_notes(self.comparison) if choice is None else choice.reasons
+        labeled = dict.fromkeys(kept.models, ("", "")) if choice is None else choice.labeled()
         notes: dict[str, Any] = {
-            "calibration": kept.info["info"]["calibration"],
+            "calibration": {label: kept.info["info"]["calibration"][label] for label in labeled},
             "choice": {**reasons, "validation_srocc": self._validation()},
         }
         if choice is not None:

@@ -14,6 +14,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Unit:
     """A piece of work.
@@ -21,12 +25,14 @@ class Unit:
     Attributes:
         name: Of its lock; equal names are the same work.
         done: Whether it is done already.
-        run: Does it.
+        run: Does it, with all that it needs.
+        ready: Whether what it needs is there; what is not ready comes last.
     """
 
     name: str
     done: Callable[[], bool]
     run: Callable[[], None]
+    ready: Callable[[], bool] = _always
 
 
 def share(units: Sequence[Unit], locks: Path) -> None:
@@ -36,13 +42,18 @@ def share(units: Sequence[Unit], locks: Path) -> None:
         units: In order of preference.
         locks: Folder for the locks, the same for all processes.
     """
-    for wait in (False, True):
-        for unit in units:
-            if unit.done():
-                continue
-            with claim(locks / f"{unit.name}.lock", wait=wait) as mine:
-                if mine and not unit.done():
-                    unit.run()
+    while left := [unit for unit in units if not unit.done()]:
+        if not any(unit.ready() and _do(unit, locks, wait=False) for unit in left):
+            _do(left[0], locks, wait=True)
+
+
+def _do(unit: Unit, locks: Path, *, wait: bool) -> bool:
+    """Runs a unit unless another process has it or has just done it; gives whether it ran."""
+    with claim(locks / f"{unit.name}.lock", wait=wait) as mine:
+        if not mine or unit.done():
+            return False
+        unit.run()
+        return True
 
 
 @contextmanager

@@ -112,28 +112,32 @@ class Trainings:
 
         Processes that ask for the same models share the work.
         """
-        self._variants |= {variant.name: variant for variant in variants}
-        share([self._unit(variant, self.known) for variant in variants], self._folder / LOCKS)
+        share(self.units(*variants), self._folder / LOCKS)
         return [self._trained(variant) for variant in variants]
 
-    def _unit(self, variant: Variant, done: Callable[[Variant], bool]) -> Unit:
-        return Unit(variant.name, lambda: done(variant), lambda: self._train(variant))
+    def units(self, *variants: Variant) -> list[Unit]:
+        """The trainings as pieces of work, done when their validation SROCC is known."""
+        self._variants |= {variant.name: variant for variant in variants}
+        return [self._unit(variant, lambda variant=variant: self.known(variant)) for variant in variants]  # type: ignore[misc]
+
+    def _unit(self, variant: Variant, done: Callable[[], bool]) -> Unit:
+        return Unit(variant.name, done, lambda: self._train(variant))
 
     def _trained(self, variant: Variant) -> Trained:
         reached = self.notes(variant)["validation_srocc"]
         validation = tuple(math.nan if srocc is None else float(srocc) for srocc in reached)
-        return Trained(self._weights(variant), validation)
+        return Trained(self.weights(variant), validation)
 
     def known(self, variant: Variant) -> bool:
         """Whether its validation SROCC is known without training it."""
         kept = self._kept.get(variant.name)
-        return self._weights(variant).is_file() or (kept is not None and kept["spec"] == self._hash(variant))
+        return self.weights(variant).is_file() or (kept is not None and kept["spec"] == self._hash(variant))
 
     def notes(self, variant: Variant) -> dict[str, Any]:
         """What to keep of a training: its spec's hash, where it ran, and validation SROCC (None: not measured)."""
-        if not self._weights(variant).is_file():
+        if not self.weights(variant).is_file():
             return dict(self._kept[variant.name])
-        history = json.loads((self._weights(variant).parent / HISTORY_FILE).read_text(encoding="utf-8"))
+        history = json.loads((self.weights(variant).parent / HISTORY_FILE).read_text(encoding="utf-8"))
         return {
             "spec": self._hash(variant),
             "environment": {**environment(), "threads": torch.get_num_threads()},
@@ -143,8 +147,12 @@ class Trainings:
     def file(self, weights: Path) -> Path:
         """A file of weights that `get` named, whose run is made again if it is not there."""
         variant = self._variants[weights.parent.name]
-        share([self._unit(variant, lambda _: weights.is_file())], self._folder / LOCKS)
+        share([self._unit(variant, weights.is_file)], self._folder / LOCKS)
         return weights
+
+    def weights(self, variant: Variant) -> Path:
+        """Where a model's weights belong, whether they are there or not."""
+        return self._folder / variant.name / WEIGHTS_FILE
 
     def _train(self, variant: Variant) -> None:
         self._tell(f"training {variant.name}")
@@ -153,9 +161,6 @@ class Trainings:
         train(self._spec(variant), self._dataset, self._folder / variant.name, options)
         if self._keep is not None:
             self._keep(variant.name, self.notes(variant))
-
-    def _weights(self, variant: Variant) -> Path:
-        return self._folder / variant.name / WEIGHTS_FILE
 
     def _spec(self, variant: Variant) -> TrainingSpec:
         return self._recipe.with_values(
