@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustiqa.core.errors import InputError, WeightsError
+from robustiqa.models.precision import keep_first_maps_exact
 from robustiqa.models.weights import load_strictly, read_weights
 
 STRIDES = (4, 8, 16, 32)
@@ -38,7 +39,8 @@ class Backbone(nn.Module):
         if name != base and name not in tagged:
             raise InputError(f"timm knows no backbone {name!r}; it knows {', '.join(tagged)}.")
         with _without_memory():
-            reductions = _feature_info(timm.create_model(name, features_only=True)).reduction()
+            every_tap = _feature_info(timm.create_model(name, features_only=True))
+            reductions = every_tap.reduction()
             missing = [stride for stride in strides if stride not in reductions]
             if missing:
                 raise InputError(
@@ -47,6 +49,7 @@ class Backbone(nn.Module):
             taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in strides)
         self.name = name
         self.network = timm.create_model(name, features_only=True, pretrained=False, out_indices=taps)
+        keep_first_maps_exact(self.network, every_tap.get_dicts())
         self.widths: list[int] = _feature_info(self.network).channels()
         self._channels_come_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
 
