@@ -26,13 +26,13 @@ def golden_values(shared: Path, name: str) -> dict[str, Any]:
     return values
 
 
-def golden_images(shared: Path, count: int) -> Tensor:
-    """Images that anyone can rebuild, (count, 3, 224, 224), in [0, 1]."""
-    images: Tensor = _seeded(shared)["images"](count, 224, 224)
+def golden_images(shared: Path, count: int, size: tuple[int, int] = (224, 224)) -> Tensor:
+    """Images that anyone can rebuild, (count, 3, height, width), in [0, 1]."""
+    images: Tensor = _seeded(shared)["images"](count, *size)
     return images
 
 
-def published_state(shared: Path, name: str = "hyperiqa") -> dict[str, Tensor]:
+def published_state(shared: Path, name: str = "hyperiqa", gain: float = 1.0) -> dict[str, Tensor]:
     """Seeded weights of a published network under its published names."""
     shapes = golden_values(shared, "parameter-names")[name]
     counters = {entry for entry in shapes if entry.endswith("num_batches_tracked")}
@@ -40,7 +40,7 @@ def published_state(shared: Path, name: str = "hyperiqa") -> dict[str, Tensor]:
         entry: torch.zeros(shape, dtype=torch.long if entry in counters else torch.float32)
         for entry, shape in shapes.items()
     }
-    state: dict[str, Tensor] = _seeded(shared)["fill"](empty)
+    state: dict[str, Tensor] = _seeded(shared)["fill"](empty, gain)
     return state
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what the table below says, in the words of type checkers an
     from robustiqa.evaluation.run import evaluate as evaluate
     from robustiqa.evaluation.views import Evaluation as Evaluation
     from robustiqa.models import create_model as create_model
+    from robustiqa.models.as_metric import as_metric as as_metric
     from robustiqa.models.crop_average import CropAverage as CropAverage
     from robustiqa.report import report as report
     from robustiqa.training.loop import RunOptions as RunOptions
@@ -61,6 +62,7 @@ _TABLE = {
     "RunOptions": "robustiqa.training.loop:RunOptions",
     "ScoreScale": "robustiqa.core.model:ScoreScale",
     "TrainingSpec": "robustiqa.training.spec:TrainingSpec",
+    "as_metric": "robustiqa.models.as_metric:as_metric",
     "create_attack": "robustiqa.attacks:create_attack",
     "create_dataset": "robustiqa.datasets:create_dataset",
     "create_model": "robustiqa.models:create_model",

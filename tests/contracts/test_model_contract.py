@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,15 @@ from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.loading import load_model, save_model
 from robustiqa.models.weights import read_weights
 
-LIGHT: dict[str, dict[str, Any]] = {"hyperiqa": {"backbone": "mobilenetv2_100"}}  # options that make a model small
+LIGHT: dict[str, dict[str, Any]] = {  # options that make a model small
+    "hyperiqa": {"backbone": "mobilenetv2_100"},
+    "maniqa": {"backbone": "mobilenetv2_100"},
+}
+
+EXTERNAL = ["tests.external_models:strict"]  # of other packages
+if importlib.util.find_spec("pyiqa") is not None:
+    EXTERNAL.append("pyiqa:cnniqa")
+    LIGHT["pyiqa:cnniqa"] = {"pretrained": None, "low": 0.0, "high": 100.0}
 
 WRAPPERS: dict[str, Callable[[QualityModel], ModelWrapper]] = {
     "crop average": CropAverage,
@@ -37,7 +46,7 @@ def cases() -> list[Any]:
     """Every model by itself, and inside each wrapper that takes it."""
     return [
         pytest.param((name, wrapper), id=f"{name} {wrapper}".strip())
-        for name in models.names()
+        for name in (*models.names(), *EXTERNAL)
         for wrapper in ("", *WRAPPERS)
     ]
 
@@ -167,7 +176,7 @@ def test_saved_weights_load_strictly_and_bit_by_bit(name: str, tmp_path: Path) -
     loaded, expected = load_model(path), model.state_dict()
     assert all(torch.equal(value, expected[entry]) for entry, value in loaded.state_dict().items())
     images = photos(model, count=1)
-    torch.testing.assert_close(loaded.score(images), model.score(images))
+    torch.testing.assert_close(loaded.score(images), model.score(images), rtol=1e-5, atol=1e-5)  # channels last
 
 
 @pytest.mark.parametrize("name", models.names())

@@ -31,7 +31,8 @@ Weights = Annotated[
     list[str] | None,
     typer.Option(
         metavar="[LABEL=]W",
-        help="A weights file, a run folder or the name of shipped weights; may be given several times.",
+        help="A weights file, a run folder, the name of shipped weights, pyiqa:NAME or package.module:factory; "
+        "may be given several times.",
         show_default="the demonstration pair that ships with the package",
     ),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from robustiqa.core.errors import InputError
 from robustiqa.core.registry import Registry
 
 if TYPE_CHECKING:
@@ -11,14 +12,21 @@ if TYPE_CHECKING:
 
     from robustiqa.core.model import QualityModel
 
-models: Registry[QualityModel] = Registry("model", {"hyperiqa": "robustiqa.models.hyperiqa:HyperIQA"})
+models: Registry[QualityModel] = Registry(
+    "model",
+    {
+        "hyperiqa": "robustiqa.models.hyperiqa:HyperIQA",
+        "maniqa": "robustiqa.models.maniqa:MANIQA",
+    },
+)
 
 
 def create_model(name: str, *, weights: str | Path | None = None, **options: Any) -> QualityModel:
     """Builds a quality model, in eval mode, from neither disk nor network unless weights are named.
 
     Args:
-        name: Registry name, such as `hyperiqa`.
+        name: Registry name, such as `hyperiqa`; `pyiqa:NAME` for a metric of pyiqa, `package.module:factory` for any
+            callable (see `robustiqa.models.external`).
         weights: A file, or the name of weights that ship with the package; random weights if None. A file
             that this package wrote knows its backbone, scale and calibration; options given here must agree.
         options: Of the model, such as `backbone="mobilenetv2_100"`.
@@ -27,6 +35,12 @@ def create_model(name: str, *, weights: str | Path | None = None, **options: Any
         UnknownNameError: if no model or weights have that name.
         WeightsError: if the file does not fit the model entry by entry.
     """
+    if ":" in name:
+        from robustiqa.models.external import create_external
+
+        if weights is not None:
+            raise InputError(f"{name} brings its own weights; pass what it needs as an option.")
+        return create_external(name, **options)
     if weights is None:
         return models.create(name, **options).eval()
     from robustiqa.models.loading import load_model

@@ -67,6 +67,8 @@ def load_model(weights: str | Path, *, name: str | None = None, **options: Any) 
     published = getattr(model, "published_names", None)
     state = file.state if published is None or own >= set(file.state) else published.apply(file.state)
     load_strictly(model, state, f"{name or said['model']!r}")
+    if state is not file.state:  # a published checkpoint
+        model.scale = getattr(model, "published_scale", model.scale)
     if "scale" in said:
         model.scale = ScoreScale(**said["scale"])
     if "calibration" in said:

@@ -1,0 +1,73 @@
+"""One training step with norm regularization in a process of its own, which then says what it took.
+
+    python -m tests.one_step MODEL BATCH LOSS PENALTY HEIGHT WIDTH
+
+prints a JSON line: peak resident set in GiB, seconds of the step, loss and penalty. Needs `/proc`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def measured_step(
+    model: str, batch: int, *, loss: str = "l1", penalty: str = "nt", size: tuple[int, int] = (224, 224)
+) -> dict[str, Any]:
+    """Runs the step in a child; the parent's own memory does not count."""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.one_step", model, str(batch), loss, penalty, *map(str, size)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(done.stderr)
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+def _peak_gib() -> float:
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
+    assert found is not None
+    return int(found.group(1)) / 2**20
+
+
+def _step(name: str, batch: int, loss_name: str, penalty_name: str, size: tuple[int, int]) -> dict[str, Any]:
+    import torch
+
+    from robustiqa.models import create_model
+    from robustiqa.training.build import build_penalty
+    from robustiqa.training.losses import find_loss
+    from robustiqa.training.spec import PenaltySpec
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = create_model(name).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
+    images, mos = torch.rand(batch, 3, *size), torch.linspace(20, 80, batch)
+    penalty_of = build_penalty(PenaltySpec(name=penalty_name, weight=1e-6), 0)
+    started = time.perf_counter()
+    scores, penalty = penalty_of(model, images)
+    loss = find_loss(loss_name)(scores, mos)
+    torch.autograd.backward(loss + penalty)
+    optimizer.step()
+    seconds = time.perf_counter() - started
+    return {"peak_gib": _peak_gib(), "seconds": seconds, "loss": loss.item(), "penalty": penalty.item()}
+
+
+if __name__ == "__main__":
+    _, chosen, count, loss_of, penalty_of_loss, rows, columns = sys.argv
+    found = _step(chosen, int(count), loss_of, penalty_of_loss, (int(rows), int(columns)))
+    sys.stdout.write(json.dumps(found) + "\n")
