@@ -15,13 +15,13 @@ from tests.cli.conftest import Run
 
 @pytest.fixture
 def fail_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
-    """Makes `robustiqa list recipes` raise."""
+    """Makes `robustiqa list` raise."""
 
     def plant(error: BaseException) -> None:
         def fail() -> listing.Entries:
             raise error
 
-        monkeypatch.setattr(listing, "_recipes", fail)
+        monkeypatch.setattr(listing, "_weights", fail)
 
     return plant
 
@@ -70,19 +70,19 @@ def test_an_error_of_the_work_is_one_sentence_and_its_exit_code(
     run: Run, fail_with: Callable[[BaseException], None], error: Exception, code: int, sentence: str
 ) -> None:
     fail_with(error)
-    ran = run("list", "recipes")
+    ran = run("list", "weights")
     assert (ran.code, ran.out, ran.err) == (code, "", f"{sentence}\n")
 
 
 def test_with_json_the_error_is_also_the_document(run: Run, fail_with: Callable[[BaseException], None]) -> None:
     fail_with(DataError("there is no such dataset."))
-    ran = run("list", "recipes", "--json")
+    ran = run("list", "weights", "--json")
     assert ran.code == 2
     assert ran.document == {"schema_version": 1, "error": "there is no such dataset.", "exit_code": 2}
     assert ran.err == "there is no such dataset.\n"
 
 
-@pytest.mark.parametrize("arguments", [("--debug", "list", "recipes"), ("list", "recipes", "--debug")])
+@pytest.mark.parametrize("arguments", [("--debug", "list", "weights"), ("list", "weights", "--debug")])
 def test_debug_shows_the_traceback_wherever_it_stands(
     run: Run, fail_with: Callable[[BaseException], None], arguments: tuple[str, ...]
 ) -> None:
@@ -98,7 +98,7 @@ def test_an_interrupt_is_quiet_and_130(
     run: Run, fail_with: Callable[[BaseException], None], error: BaseException
 ) -> None:
     fail_with(error)
-    ran = run("list", "recipes")
+    ran = run("list", "weights")
     assert (ran.code, ran.out, ran.err) == (130, "", "")
 
 

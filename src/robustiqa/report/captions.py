@@ -47,19 +47,24 @@ def budget(study: Study, attack: str) -> str:
     return f"{attack}{size}, {levels} whole 8-bit level{'s' * (levels != 1)}"
 
 
-def photographs(study: Study) -> str:
-    """How many, and of what."""
+def photographs(study: Study, conditions: Sequence[Condition] = ()) -> str:
+    """How many, of what, and how many of them met each of some conditions, where that is fewer."""
     name = study.evaluation.info.get("dataset", {}).get("name")
     count = len(study.evaluation.clean(study.columns[0].labels[0]))
-    return f"{count} photograph{'s' * (count != 1)}" + (f" of {name}" if name else "")
+    return f"{count} photograph{'s' * (count != 1)}" + (f" of {name}" if name else "") + _fewer(study, conditions)
 
 
 def _fewer(study: Study, conditions: Sequence[Condition]) -> str:
-    """Attacks that not all photographs met, and how many did."""
+    """Attacks that not all photographs met, and how many did; with its variant where there are two."""
     label = study.columns[0].labels[0]
     every = len(study.evaluation.clean(label))
-    met = {c.attack: len(study.summary.scores(label, c)) for c in conditions if c.attack != CLEAN}
-    few = [f"{count} of them under {attack}" for attack, count in met.items() if count < every]
+    several = len({c.variant for c in conditions if c.attack != CLEAN}) > 1
+    met = {(c.attack, c.variant): len(study.summary.scores(label, c)) for c in conditions if c.attack != CLEAN}
+    few = [
+        f"{count} of them under {attack}" + (f", {VARIANTS[variant]}" if several else "")
+        for (attack, variant), count in met.items()
+        if count < every
+    ]
     return f" ({'; '.join(few)})" if few else ""
 
 
@@ -76,7 +81,7 @@ def notes(
         interval: Whether there are brackets to explain.
     """
     seeds = ", ".join(f"{group.name} {_count(len(group.labels), 'seed')}" for group in groups)
-    said = [f"n = {photographs(study)}{_fewer(study, conditions)}", seeds]
+    said = [f"n = {photographs(study, conditions)}", seeds]
     if interval:
         said.append(f"[{LEVEL:.0%} bootstrap over photographs, {study.summary.samples} resamples, paired]")
     attacked = [condition for condition in conditions if condition.attack != CLEAN]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from robustiqa.evaluation.measures import MEASURES, UNTOUCHED, Condition, Group
@@ -27,17 +29,17 @@ def cell(study: Study, group: Group, measure: str, condition: Condition = UNTOUC
 def side_by_side(study: Study, measure: str, condition: Condition = UNTOUCHED) -> list[Cell]:
     """A measure of every column, the better value marked."""
     cells = [cell(study, group, measure, condition) for group in study.columns]
-    higher = MEASURES[measure].higher_is_better
-    values = [made.estimate.value for made in cells if made.estimate is not None and made.estimate.defined]
-    if higher is None or len(values) < 2:
-        return cells
-    digits = MEASURES[measure].digits
-    best = round((max if higher else min)(values), digits)
-    if all(round(value, digits) == best for value in values):
-        return cells
-    return [
-        replace(made, best=made.estimate is not None and round(made.estimate.value, digits) == best) for made in cells
-    ]
+    return marked(cells, MEASURES[measure].higher_is_better)
+
+
+def marked(cells: Sequence[Cell], higher: bool | None) -> list[Cell]:
+    """Marks the best of several numbers, all that read the same as it; none where all read the same."""
+    shown = [round(made.estimate.value, made.digits) if made.estimate is not None else math.nan for made in cells]
+    known = {value for value in shown if not math.isnan(value)}
+    if higher is None or len(known) < 2:
+        return list(cells)
+    best = (max if higher else min)(known)
+    return [replace(made, best=value == best) for made, value in zip(cells, shown, strict=True)]
 
 
 def compared(study: Study, measure: str, condition: Condition = UNTOUCHED) -> list[Cell]:

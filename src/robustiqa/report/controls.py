@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from robustiqa.evaluation.measures import MEASURES, UNTOUCHED, Condition, Group
-from robustiqa.evaluation.study import Gain, Study
+from robustiqa.evaluation.study import Study
 from robustiqa.report.captions import budget, notes, objective_name
-from robustiqa.report.cells import cell, heading
+from robustiqa.report.cells import cell, heading, marked
+from robustiqa.report.findings import credit
 from robustiqa.report.tables import Block, Cell, Column, Row, Table, number
 
 BEYOND_LINEAR = 0.25  # of the scale; a first-order estimate above it says nothing about the score
@@ -33,9 +34,10 @@ def controls_table(study: Study, attack: str) -> Table | None:
     rows = [_control_row(study, group, condition, ranks) for group in (base, *study.comparison.controls, defended)]
     rows = _marked(rows, {-3: False, -1: True})
     random = study.random_signs(attack)
+    shown = [condition]
     if random is not None and study.holds(base, replace(condition, attack=random)):
-        signs, sign_ranks = replace(condition, attack=random), replace(ranks, attack=random)
-        rows.insert(1, _control_row(study, base, signs, sign_ranks, "base, random signs"))
+        shown.append(replace(condition, attack=random))
+        rows.insert(1, _control_row(study, base, shown[1], replace(ranks, attack=random), "base, random signs"))
     heads = [
         *([Column(heading("srocc_mos"), "Clean")] if study.has_mos else []),
         Column(heading("spread"), "Clean"),
@@ -47,9 +49,9 @@ def controls_table(study: Study, attack: str) -> Table | None:
     meanings = [
         MEANINGS[group.name].format(defended=defended.name)
         for group in study.comparison.controls
-        if group.name in MEANINGS
+        if group.name in MEANINGS and attack == study.attacks[0]
     ]
-    if random is not None:
+    if len(shown) > 1:
         meanings.append("random signs: noise of the same size on the baseline, a yardstick and no defense.")
     return Table(
         f"controls-{study.attacks.index(attack) + 1}",
@@ -60,9 +62,9 @@ def controls_table(study: Study, attack: str) -> Table | None:
         notes(
             study,
             (base, defended, *study.comparison.trained),
-            [condition],
-            *credit(study, study.gain("change_over_spread", condition)),
-            *(meanings if attack == study.attacks[0] else []),
+            shown,
+            *credit(study, condition),
+            *meanings,
             "Bold: the best, random signs aside.",
         ),
     )
@@ -72,26 +74,9 @@ def _marked(rows: Sequence[Row], places: Mapping[int, bool]) -> list[Row]:
     """Marks the best value of some columns; a place maps to whether higher is better there."""
     made = [list(row.cells) for row in rows]
     for place, higher in places.items():
-        known = [cells[place] for cells in made if cells[place].estimate is not None]
-        values = [cell.estimate.value for cell in known if cell.estimate is not None and cell.estimate.defined]
-        if len(values) < 2:
-            continue
-        best = (max if higher else min)(values)
-        for cells in made:
-            estimate = cells[place].estimate
-            cells[place] = replace(cells[place], best=estimate is not None and estimate.value == best)
+        for cells, best in zip(made, marked([cells[place] for cells in made], higher), strict=True):
+            cells[place] = best
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, made, strict=True)]
-
-
-def credit(study: Study, gain: Gain | None) -> list[str]:
-    """What the defended model may claim, in a sentence."""
-    if gain is None or study.comparison is None:
-        return []
-    shown = Cell(gain.estimate, 0, percent=True)
-    return [
-        f"{study.comparison.defended.name} is credited with what it gains over the best control "
-        f"({gain.control.name}): {shown.value} {shown.interval} less change over spread."
-    ]
 
 
 def _control_row(study: Study, group: Group, condition: Condition, ranks: Condition, title: str = "") -> Row:
@@ -173,7 +158,7 @@ def transfer_table(study: Study) -> Table | None:
     blocks, conditions = [], []
     for attack in study.attacks:
         for objective in study.objectives(attack)[:1]:
-            rows = []
+            rows, shown = [], []
             for source, scorer in itertools.product(study.columns, repeat=2):
                 if scorer == source or study.transferred(attack, source, scorer):
                     condition = Condition(attack, objective, attacked_on=source)
@@ -186,8 +171,9 @@ def transfer_table(study: Study) -> Table | None:
                             ),
                         )
                     )
-                    conditions.append(condition)
+                    shown.append(condition)
             if len(rows) > len(study.columns):
+                conditions += shown
                 blocks.append(Block(tuple(rows), f"{budget(study, attack)}, {objective_name(objective)}"))
     if not blocks:
         return None

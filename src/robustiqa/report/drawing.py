@@ -6,6 +6,7 @@ Nothing of matplotlib's global state is left changed, and pyplot is not used.
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ COLORS = ("#858d96", "#0b5cad", "#d55e00", "#009e73", "#cc79a7", "#56b4e9")
 LINES = ("--", "-", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = ("o", "^", "s", "D", "v", "P")
 SIZE = (5.0, 3.4)  # inches: as wide as a telephone's screen at the size of its text
+LEGEND_WIDTH, BESIDE_NAME, ROW_HEIGHT = 312, 36, 0.2  # points, points of line and gaps, inches
 SETTINGS: Mapping[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "robustiqa",
@@ -66,12 +68,19 @@ def marker_of(place: int) -> str:
 
 
 def label_of(name: str) -> str:
-    """A model's name as legends show it; they would leave out one that begins with an underscore."""
-    return f"\u200b{name}" if name.startswith("_") else name
+    """A model's name as legends show it: its middle cut out where it is too long for a line of its own.
+
+    They would leave out one that begins with an underscore.
+    """
+    shown, kept = name, min(len(name), 100)
+    while _width(shown) > LEGEND_WIDTH - BESIDE_NAME:
+        kept -= 1
+        shown = f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
+    return f"\u200b{shown}" if shown.startswith("_") else shown
 
 
 def draw_steps(axes: Axes, values: Array, edges: Array, place: int, label: str) -> None:
-    """A histogram's outline in percent of photographs; the first two are filled as well."""
+    """A histogram's outline in percent of all values, inside the edges or not; the first two are filled as well."""
     share = 100 * np.histogram(values, edges)[0] / len(values)
     filled = place < 2
     if filled:
@@ -81,10 +90,27 @@ def draw_steps(axes: Axes, values: Array, edges: Array, place: int, label: str) 
 
 
 def draw_legend(axes: Axes) -> None:
-    """Above the plot, where it hides nothing."""
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.01), ncols=4, borderaxespad=0, handlelength=1.6, columnspacing=1.4
+    """Above the plot, where it hides nothing; in as many columns as fit, the picture taller for many rows."""
+    widths = [_width(name) + BESIDE_NAME for name in axes.get_legend_handles_labels()[1]]
+    columns = max(
+        count
+        for count in range(1, min(4, len(widths)) + 1)
+        if count == 1 or sum(max(part) for part in np.array_split(widths, count)) <= LEGEND_WIDTH
     )
+    more_rows = max(0, math.ceil(len(widths) / columns) - 2)
+    axes.figure.set_size_inches(SIZE[0], SIZE[1] + more_rows * ROW_HEIGHT)  # type: ignore[union-attr]
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns, borderaxespad=0, handlelength=1.6, columnspacing=1.4
+    )
+
+
+def _width(text: str) -> float:
+    """Of a text in a legend, in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=SETTINGS["font.family"], size=SETTINGS["font.size"])
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
 
 
 def make_logarithmic(axes: Axes, which: Literal["x", "y"], ends: tuple[float, float]) -> None:
@@ -116,6 +142,10 @@ def to_svg(name: str, draw: Callable[[Axes], None]) -> str:
         canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     found = re.sub(r"<metadata>.*?</metadata>\s*", "", text.getvalue(), flags=re.DOTALL)
     found = re.sub(r"<!--.*?-->\s*", "", found, flags=re.DOTALL)
-    found = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\.\d\d)\d+", r"\1", tag[0]), found)  # a hundredth of a point
-    found = re.sub(r'\bid="', f'id="{name}-', found)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", found)
+    return re.sub(r"<[^>]*>", lambda tag: _tidy(tag[0], name), found)
+
+
+def _tidy(tag: str, name: str) -> str:
+    """A tag with coordinates to a hundredth of a point, and the figure's name before element names."""
+    tag = re.sub(r"(\.\d\d)\d+", r"\1", tag)
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", tag)

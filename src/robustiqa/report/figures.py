@@ -9,6 +9,7 @@ Deviations: steps instead of fitted densities; the axis of the norms is logarith
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ def score_changes(study: Study, condition: Condition) -> Figure:
         "How far the scores moved",
         to_svg("score-changes", draw),
         f"Histogram of absolute score changes. {_medians(changes, 'points')}",
-        f"{_what(study, condition)} {_medians(changes, 'points')} n = {photographs(study)}.{_pooled(study.columns)}",
+        f"{_what(study, condition)} {_medians(changes, 'points')}{_pooled(study.columns)}",
     )
 
 
@@ -128,15 +129,17 @@ def gradient_norms(study: Study) -> Figure | None:
     """L1 norms of the clean photographs' gradients, on a logarithmic axis: the paper's Figure 4."""
     groups = [*study.columns, *(study.comparison.trained if study.comparison else ())]
     norms = {group: found for group in groups if (found := study.summary.gradient_norms(group)) is not None}
-    positive = {group: values[values > 0] for group, values in norms.items() if (values > 0).any()}
-    if not positive:
+    drawn = {group: values for group, values in norms.items() if (values > 0).any()}
+    if not drawn:
         return None
-    low, high = (pick(float(pick(values)) for values in positive.values()) for pick in (min, max))
+    low, high = (pick(float(pick(values[values > 0])) for values in drawn.values()) for pick in (min, max))
     edges = np.geomspace(low, max(high, 1.01 * low), BINS + 1)
+    without = [f"{zeros} of {group.name}" for group, values in norms.items() if (zeros := int((values == 0).sum()))]
+    hidden = f" Without a gradient, and not drawn: {', '.join(without)}." if without else ""
 
     def draw(axes: Axes) -> None:
-        for place, (group, values) in enumerate(positive.items()):
-            draw_steps(axes, values, edges, place, label_of(group.name))
+        for group, values in drawn.items():
+            draw_steps(axes, values, edges, groups.index(group), label_of(group.name))
         make_logarithmic(axes, "x", (float(edges[0]), float(edges[-1])))
         axes.set_xlabel("gradient L1 norm, points per unit of pixel value in [0, 1]")
         axes.set_ylabel("share of photographs, %")
@@ -146,9 +149,10 @@ def gradient_norms(study: Study) -> Figure | None:
         "gradient-norms",
         "Gradient norms",
         to_svg("gradient-norms", draw),
-        f"Histogram of gradient L1 norms on a logarithmic axis. {_medians(positive, 'points per unit', 0)}",
+        f"Histogram of gradient L1 norms on a logarithmic axis. {_medians(norms, 'points per unit', 0)}{hidden}",
         "L1 norm of the score's gradient in the clean photograph's pixels, end to end: the number that eps multiplies "
-        f"in the first-order estimate. {_medians(positive, 'points per unit', 0)}{_pooled(groups)}",
+        f"in the first-order estimate. n = {photographs(study)}. {_medians(norms, 'points per unit', 0)}{hidden}"
+        f"{_pooled(groups)}",
     )
 
 
@@ -157,13 +161,15 @@ def first_order(study: Study, condition: Condition) -> Figure | None:
     eps, levels = study.budgets[condition.attack]
     floor = FLOOR * study.evaluation.scale(study.columns[0].labels[0]).span
     points: dict[str, tuple[Array, Array]] = {}
+    ratios: dict[Group, Array] = {}
     for group in study.columns:
         first = Group(group.name, group.labels[:1])
         norms = study.summary.gradient_norms(first, condition)
         if norms is None:
             return None
-        achieved = np.abs(study.summary.changes(first, condition))
-        points[group.name] = (np.maximum(eps * norms, floor), np.maximum(achieved, floor))
+        estimates, changes = eps * norms, np.abs(study.summary.changes(first, condition))
+        points[group.name] = (np.maximum(estimates, floor), np.maximum(changes, floor))
+        ratios[first] = changes[estimates > 0] / estimates[estimates > 0]
     floored = sum(int((pair <= floor).any(axis=0).sum()) for pair in map(np.array, points.values()))
     values = np.concatenate([np.concatenate(pair) for pair in points.values()])
     ends = (0.8 * float(values.min()), 1.25 * float(values.max()))
@@ -188,7 +194,6 @@ def first_order(study: Study, condition: Condition) -> Figure | None:
         axes.set_ylabel("achieved |score change|, points")
         draw_legend(axes)
 
-    ratios = {Group(name, ()): achieved / estimate for name, (estimate, achieved) in points.items()}
     said = _medians(ratios, "times the estimate", 2)
     first_seed = " The first seed of each." if any(len(group.labels) > 1 for group in study.columns) else ""
     small = f" {floored} points below {number(floor, 2)} are drawn there." if floored else ""
@@ -207,7 +212,7 @@ def _what(study: Study, condition: Condition) -> str:
     patchwise = ", patchwise" if condition.variant == "patchwise" else ", end to end"
     return (
         f"{budget(study, condition.attack)}; {objective_name(condition.objective)}, {condition.precision}{patchwise}, "
-        "each model attacked on itself."
+        f"each model attacked on itself. n = {photographs(study, [condition])}."
     )
 
 
@@ -216,5 +221,6 @@ def _pooled(groups: Sequence[Group]) -> str:
 
 
 def _medians(values: Mapping[Group, Array], unit: str, digits: int = 1) -> str:
-    parts = [f"{group.name} {number(float(np.median(found)), digits)}" for group, found in values.items()]
+    middles = {group: float(np.median(found)) if len(found) else math.nan for group, found in values.items()}
+    parts = [f"{group.name} {number(middle, digits)}" for group, middle in middles.items()]
     return f"Median: {', '.join(parts)} {unit}."

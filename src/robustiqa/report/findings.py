@@ -47,7 +47,7 @@ def key_figures(study: Study) -> tuple[KeyFigure, ...]:
         less = study.summary.reduction(*pair, "change_over_spread", study.headline)
         made.append(_pair("Score change under attack, in spreads of clean scores", spread, 2, _less(less)))
         gain = study.gain("change_over_spread", study.headline)
-        if gain is not None:
+        if gain is not None and gain.estimate.defined:
             made.append(
                 KeyFigure(
                     "Less change than the best control",
@@ -74,7 +74,8 @@ def _pair(title: str, estimates: Sequence[Estimate], digits: int, note: str) -> 
 
 
 def _sentences(study: Study) -> Iterator[str]:
-    yield f"Tested: {_listed([_seeds(group) for group in study.columns])}, on {photographs(study)}."
+    met = [Condition(attack, shown, variant=variant) for attack, variant, shown in _first_objectives(study)]
+    yield f"Tested: {_listed([_seeds(group) for group in study.columns])}, on {photographs(study, met)}."
     condition = study.headline
     if condition is not None:
         moved = _on_each(study, "rmse_change", condition, 1, "points")
@@ -95,6 +96,14 @@ def _sentences(study: Study) -> Iterator[str]:
         yield "These attacks were tried; they prove no limit. A stronger one may move scores further."
 
 
+def _first_objectives(study: Study) -> Iterator[tuple[str, str, str]]:
+    """Every attack and variant with the objective that tells most."""
+    for attack in study.attacks:
+        for variant in study.variants:
+            for objective in study.objectives(attack, variant)[:1]:
+                yield attack, variant, objective
+
+
 def _spreads(study: Study, condition: Condition) -> Iterator[str]:
     ratios = _on_each(study, "change_over_spread", condition, 2)
     less = ""
@@ -103,17 +112,24 @@ def _spreads(study: Study, condition: Condition) -> Iterator[str]:
         less = _less(study.summary.reduction(*pair, "change_over_spread", condition))
     if ratios:
         yield f"In standard deviations of each model's own clean scores that is {ratios}{less and ': '}{less}."
+    yield from credit(study, condition)
+
+
+def credit(study: Study, condition: Condition) -> list[str]:
+    """What the defended model may claim beside its best control, in a sentence; nothing where nothing is known.
+
+    The interval decides as it is shown, in whole percent: rounding errors beside a control of equal worth are no gain.
+    """
     gain = study.gain("change_over_spread", condition)
     if study.comparison is None or gain is None or not gain.estimate.defined:
-        return
+        return []
     name, control, interval = study.comparison.defended.name, gain.control.name, gain.estimate.interval
-    said = _less(gain.estimate)
-    if interval.low > 0:
-        yield f"{name} is credited with what it gains over the best control ({control}): {said}."
-    elif interval.high < 0:
-        yield f"{name} does worse than the best control ({control}): {said}."
-    else:
-        yield f"Beside the best control ({control}) {name} gains nothing that can be told from chance: {said}."
+    best, said = f"the best control ({control}) in change over spread", _less(gain.estimate)
+    if round(interval.low, 2) > 0:
+        return [f"{name} is credited with what it gains over {best}: {said}."]
+    if round(interval.high, 2) < 0:
+        return [f"{name} does worse than {best}: {said}."]
+    return [f"Beside {best} {name} gains nothing that can be told from chance: {said}."]
 
 
 def _strongest(study: Study, condition: Condition) -> Iterator[str]:
@@ -187,7 +203,7 @@ def _less(share: Estimate) -> str:
     """`72 % less [65, 77]`, or `more` where it is."""
     if not share.defined:
         return ""
-    if share.value >= 0:
+    if round(share.value, 2) >= 0:  # as shown
         return f"{_percent(share.value)} less {_ends(share, percent=True)}".strip()
     return f"{_percent(-share.value)} more {_ends(share, percent=True, sign=-1)}".strip()
 

@@ -14,6 +14,7 @@ from robustiqa.evaluation.study import Study, study
 from robustiqa.evaluation.summary import SAMPLES
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.report.captions import method, photographs
+from robustiqa.report.checks import check_finite, check_same_photos
 from robustiqa.report.drawing import COLORS, FAINT, INK
 from robustiqa.report.figures import Figure, all_figures
 from robustiqa.report.findings import KeyFigure, findings, key_figures
@@ -117,9 +118,11 @@ def report(
         seed: Of the resamples.
 
     Raises:
-        InputError: if there are no records, they are unfinished, or the comparison does not fit them.
+        InputError: if there are no records, they are unfinished, one holds NaN, or the comparison does not fit them.
     """
+    check_finite(evaluation)
     read = study(evaluation, samples=samples, seed=seed)
+    check_same_photos(read)
     return Report(
         title=str(read.notes.get("title", "Robustness of image quality models")),
         subtitle=_subtitle(read),

@@ -8,7 +8,6 @@ Source: Liu et al. 2024, Tables 1 (clean), 2 (RMSE) and 3 (SROCC).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -46,7 +45,8 @@ def clean_table(study: Study) -> Table:
     against_mos = [name for name, measure in MEASURES.items() if measure.against == "mos" and study.has_mos]
     rows = [Row(heading(name), tuple(compared(study, name))) for name in [*against_mos, "spread"]]
     missing = [] if study.has_mos else ["These photographs carry no opinion scores, so there is no accuracy to show."]
-    if study.has_mos and any(not row.cells[0].estimate or math.isnan(row.cells[0].estimate.value) for row in rows):
+    shown = [made.estimate for row in rows for made in row.cells]
+    if study.has_mos and any(estimate is None or not estimate.defined for estimate in shown):
         missing = ["A dash: undefined, or the logistic was not fitted."]
     return Table(
         "clean",
@@ -165,7 +165,11 @@ def honest_table(study: Study) -> Table | None:
             study,
             study.columns,
             conditions,
-            "The paper's objective moves most scores one way together, which keeps their order and flatters.",
+            *(
+                ["The paper's objective moves most scores one way together, which keeps their order and flatters."]
+                if any(condition.objective == "farther_end" for condition in conditions)
+                else []
+            ),
             *([BOLD] if len(study.columns) > 1 else []),
         ),
     )

@@ -227,7 +227,8 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _latex_row(cells: list[str]) -> str:
-    return " & ".join(cells) + r" \\"
+    guard = "{}" if cells[0].startswith(("[", "*")) else ""  # else an argument of the line break before
+    return guard + " & ".join(cells) + r" \\"
 
 
 def _latex_spans(spans: list[tuple[str, int]]) -> Iterator[str]:
