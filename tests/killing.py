@@ -48,6 +48,15 @@ def survive(kills: Mapping[str, Sequence[dict[str, Any]]], folder: Path) -> dict
 
 def train_tiny(folder: Path) -> None:
     """Twelve steps of NT with every kind of randomness, a checkpoint every other step, epochs kept."""
+    _train_tiny(folder, {})
+
+
+def train_tiny_in_two_phases(folder: Path) -> None:
+    """The same with the backbone held for the first of two epochs: the border is after step 6."""
+    _train_tiny(folder, {"head_start.epochs": 1, "head_start.learning_rate": 1e-5})
+
+
+def _train_tiny(folder: Path, values: dict[str, Any]) -> None:
     from robustiqa.training.loop import RunOptions, train
     from robustiqa.training.spec import TrainingSpec
     from tests.photos import tiny_dataset
@@ -63,6 +72,7 @@ def train_tiny(folder: Path) -> None:
             "optimizer.warmup_steps": 3,
             "epochs": 2,
             "batch_size": 2,
+            **values,
         }
     )
     options = RunOptions(device="cpu", checkpoint_every=2, keep_epochs=True)
@@ -83,7 +93,11 @@ def evaluate_toys(folder: Path) -> None:
     evaluate(models, photos, attacks, folder=folder, transfer=True, batch_size=2)
 
 
-JOBS: dict[str, Callable[[Path], None]] = {"training": train_tiny, "evaluation": evaluate_toys}
+JOBS: dict[str, Callable[[Path], None]] = {
+    "training": train_tiny,
+    "training in two phases": train_tiny_in_two_phases,
+    "evaluation": evaluate_toys,
+}
 
 
 def _drive(job: str, folder: Path, kills: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -49,8 +49,9 @@ def _step(name: str, batch: int, loss_name: str, penalty_name: str, size: tuple[
 
     from robustiqa.models import create_model
     from robustiqa.training.build import build_penalty
+    from robustiqa.training.heads import further_scores, loss_of_heads
     from robustiqa.training.losses import find_loss
-    from robustiqa.training.spec import PenaltySpec
+    from robustiqa.training.spec import PenaltySpec, TrainingSpec
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -59,8 +60,9 @@ def _step(name: str, batch: int, loss_name: str, penalty_name: str, size: tuple[
     images, mos = torch.rand(batch, 3, *size), torch.linspace(20, 80, batch)
     penalty_of = build_penalty(PenaltySpec(name=penalty_name, weight=1e-6), 0)
     started = time.perf_counter()
-    scores, penalty = penalty_of(model, images)
-    loss = find_loss(loss_name)(scores, mos)
+    with further_scores(model) as further:
+        scores, penalty = penalty_of(model, images)
+    loss = loss_of_heads(find_loss(loss_name), TrainingSpec().head_weights, [scores, *further], mos)
     torch.autograd.backward(loss + penalty)
     optimizer.step()
     seconds = time.perf_counter() - started

@@ -31,16 +31,21 @@ class Killed:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    """A training and an evaluation under three kills each, the moments chosen."""
+    """Two trainings and an evaluation under three kills each, the moments chosen."""
     kills = {
         "training": [at("fsync", "000004.part/optimizer", 1), at("shutil.rmtree", "decoded", 1), {"after": 0.6}],
+        "training in two phases": [
+            at("fsync", "000004.part/optimizer_1", 1),  # in the first phase
+            at("fsync", "000006.part/optimizer", 1),  # after its last step
+            at("fsync", "000008.part/", 1),  # after the first checkpoint of the second phase
+        ],
         "evaluation": [at("fsync", "run.json", 1), at("fsync", "records.jsonl", 3), {"after": 0.5}],
     }
     folder = tmp_path_factory.mktemp("killed")
     return Killed(folder, survive(kills, folder))
 
 
-@pytest.mark.parametrize("job", ["training", "evaluation"])
+@pytest.mark.parametrize("job", ["training", "training in two phases", "evaluation"])
 def test_three_kills_leave_the_files_of_an_undisturbed_run(job: str, killed: Killed) -> None:
     found = killed.found[job]
     assert found["killed"] == 3

@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # what the table below says, in the words of type checkers an
     from robustiqa.defenses.norm_regularization import DoubleBackward as DoubleBackward
     from robustiqa.defenses.norm_regularization import FiniteDifference as FiniteDifference
     from robustiqa.defenses.norm_regularization import NormRegularization as NormRegularization
+    from robustiqa.defenses.standardized_norm import StandardizedNormRegularization as StandardizedNormRegularization
     from robustiqa.evaluation.run import evaluate as evaluate
     from robustiqa.evaluation.views import Evaluation as Evaluation
     from robustiqa.models import create_model as create_model
@@ -61,6 +62,7 @@ _TABLE = {
     "RobustIQAError": "robustiqa.core.errors:RobustIQAError",
     "RunOptions": "robustiqa.training.loop:RunOptions",
     "ScoreScale": "robustiqa.core.model:ScoreScale",
+    "StandardizedNormRegularization": "robustiqa.defenses.standardized_norm:StandardizedNormRegularization",
     "TrainingSpec": "robustiqa.training.spec:TrainingSpec",
     "as_metric": "robustiqa.models.as_metric:as_metric",
     "create_attack": "robustiqa.attacks:create_attack",

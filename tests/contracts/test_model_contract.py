@@ -21,8 +21,11 @@ from robustiqa.models.loading import load_model, save_model
 from robustiqa.models.weights import read_weights
 
 LIGHT: dict[str, dict[str, Any]] = {  # options that make a model small
+    "dbcnn": {"backbone": "mobilenetv2_100"},
     "hyperiqa": {"backbone": "mobilenetv2_100"},
+    "linearityiqa": {"backbone": "mobilenetv2_100"},
     "maniqa": {"backbone": "mobilenetv2_100"},
+    "paq2piq": {"backbone": "mobilenetv2_100"},
 }
 
 EXTERNAL = ["tests.external_models:strict"]  # of other packages

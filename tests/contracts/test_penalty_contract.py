@@ -14,6 +14,7 @@ from robustiqa.defenses import estimators, penalties
 from tests.toys import ConstantModel, ConvModel
 
 ONLY: dict[str, tuple[str, ...]] = {"nt-published": ("finite_difference",)}  # penalties that refuse other estimators
+OF_THE_BATCH = ("nt-standardized",)  # measured in what the batch's scores spread over: blind to their scale
 
 
 def cases() -> list[Any]:
@@ -92,7 +93,7 @@ def test_it_is_proportional_to_its_weight_and_zero_at_zero(chosen: tuple[str, st
     assert none == 0
 
 
-def test_it_grows_with_the_square_of_the_score_scale(chosen: tuple[str, str]) -> None:
+def test_it_grows_with_the_square_of_the_score_scale_or_not_at_all(chosen: tuple[str, str]) -> None:
     class Doubled(nn.Module):
         def __init__(self, model: nn.Module) -> None:
             super().__init__()
@@ -104,7 +105,7 @@ def test_it_grows_with_the_square_of_the_score_scale(chosen: tuple[str, str]) ->
 
     model, images = ConvModel().eval().double(), photos().double()
     once, twice = (penalty_of(chosen)(one, images).penalty.item() for one in (model, Doubled(model)))
-    assert twice == pytest.approx(4 * once, rel=1e-6)
+    assert twice == pytest.approx(once if chosen[0] in OF_THE_BATCH else 4 * once, rel=1e-6)
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -132,6 +133,8 @@ def test_equal_seeds_give_equal_penalties(chosen: tuple[str, str]) -> None:
 
 
 def test_the_mean_over_a_batch_is_the_mean_over_its_images(chosen: tuple[str, str]) -> None:
+    if chosen[0] in OF_THE_BATCH:
+        pytest.skip(f"{chosen[0]} depends on all images of a batch")
     model, images = ConvModel().eval(), photos()
     alone = [penalty_of(chosen)(model, image[None]).penalty.item() for image in images]
     assert penalty_of(chosen)(model, images).penalty.item() == pytest.approx(sum(alone) / 3, rel=1e-3)

@@ -50,6 +50,24 @@ def test_taps_have_the_said_widths_at_strides_4_8_16_and_32(name: str, widths: l
     ]
 
 
+@pytest.mark.parametrize("name", ["mobilenetv2_100", "mobilenetv3_small_100", "resnet18"])
+@pytest.mark.parametrize("strides", [(16,), (4, 8)])
+def test_what_lies_behind_the_last_tap_is_neither_kept_nor_run(name: str, strides: tuple[int, ...]) -> None:
+    torch.manual_seed(6)
+    backbone = Backbone(name, strides).eval()
+    torch.manual_seed(6)
+    whole = timm.create_model(name, features_only=True, pretrained=False).eval()
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        maps, every = backbone(images), whole(images)
+    for features, stride in zip(maps, strides, strict=True):
+        (expected,) = [other for other in every if other.shape == features.shape]
+        assert features.shape[-1] == 64 // stride
+        torch.testing.assert_close(features, expected)
+    backbone(images)[-1].sum().backward()
+    assert [entry for entry, weight in backbone.named_parameters() if weight.grad is None] == []
+
+
 def test_a_classifiers_weights_load_and_what_lies_behind_the_last_tap_is_discarded(
     classifier: nn.Module, tmp_path: Path
 ) -> None:

@@ -37,14 +37,17 @@ def test_backbone_and_head_are_two_groups_with_their_own_rates() -> None:
     assert {id(weight) for weight in head["params"]} == {id(weight) for weight in net.head.parameters()}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
+)
 def test_the_optimizer_is_the_one_that_is_named(name: str, kind: type[torch.optim.Optimizer]) -> None:
     assert type(build_optimizer(TinyNet(), OptimizerSpec(name=name))) is kind
 
 
 def test_an_unknown_optimizer_is_named() -> None:
-    with pytest.raises(SpecError, match=r"^the optimizer must be 'adam' or 'adamw', got 'sgd'\.$"):
-        build_optimizer(TinyNet(), OptimizerSpec(name="sgd"))
+    message = r"^optimizer\.name must be one of adam, adamw, sgd, got 'adan'; did you mean 'adam'\?$"
+    with pytest.raises(SpecError, match=message):
+        build_optimizer(TinyNet(), OptimizerSpec(name="adan"))
 
 
 @pytest.mark.parametrize(

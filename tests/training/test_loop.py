@@ -149,14 +149,23 @@ def test_a_photo_smaller_than_the_crop_is_named(monkeypatch: pytest.MonkeyPatch,
         train_tiny_net(monkeypatch, tmp_path, tiny_spec(), dataset=replace(dataset, photos=photos))
 
 
-def test_a_model_without_a_crop_size_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_model_of_any_size_needs_a_crop_size_to_train_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def whole_photo() -> QualityModel:
         net = TinyNet()
         net.crop_size = None
         return net
 
-    with pytest.raises(SpecError, match=r"^hyperiqa has no crop size to train with\.$"):
+    message = r"^hyperiqa takes photographs of any size; set data\.crop_size, such as 224, to train it\.$"
+    with pytest.raises(SpecError, match=message):
         train_tiny_net(monkeypatch, tmp_path, tiny_spec(), net=whole_photo)
+    train_tiny_net(monkeypatch, tmp_path, tiny_spec(data__crop_size=12), net=whole_photo)
+
+
+def test_another_crop_size_than_the_networks_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    message = r"^hyperiqa takes crops of 16, data\.crop_size is 12; leave it out\.$"
+    with pytest.raises(SpecError, match=message):
+        train_tiny_net(monkeypatch, tmp_path, tiny_spec(data__crop_size=12))
+    train_tiny_net(monkeypatch, tmp_path, tiny_spec(data__crop_size=16))
 
 
 def test_progress_is_told_with_losses_and_validation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_an_unknown_loss_or_schedule_is_named() -> None:
     message = "unknown schedule 'cosin'; did you mean 'cosine'? Known: cosine, hyperiqa."
     with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
         find_schedule("cosin")
-    assert list(LOSSES) == ["l1", "mse", "huber"]
+    assert list(LOSSES) == ["l1", "mse", "huber", "norm-in-norm"]
 
 
 def test_cosine_starts_at_one_falls_and_ends_near_zero() -> None:

@@ -9,19 +9,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training.one_of_two import SPEC
+from tests.training.one_of_two import SPECS
 from tests.training.tiny import train_tiny_net
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_model_that_one_trains(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    alone = load_file(train_tiny_net(monkeypatch, tmp_path / "alone", SPEC))
+@pytest.mark.parametrize("kind", SPECS)
+def test_two_processes_train_the_model_that_one_trains(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    alone = load_file(train_tiny_net(monkeypatch, tmp_path / "alone", SPECS[kind]))
     launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
     done = subprocess.run(
-        [*launched, "-m", "tests.training.one_of_two", str(tmp_path / "shared")],
+        [*launched, "-m", "tests.training.one_of_two", str(tmp_path / "shared"), kind],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from robustiqa.core.errors import SpecError
+from robustiqa.core.run_folder import spec_hash
 from robustiqa.training.spec import TrainingSpec, load_recipe, recipe_names, spec_from_dict
 
-FIELDS = "model, data, penalty, optimizer, epochs, batch_size, accumulation, loss, batch_norm, precision, seed"
+FIELDS = (
+    "model, data, penalty, optimizer, head_start, epochs, batch_size, accumulation, loss, norm_in_norm, head_weights, "
+    "batch_norm, precision, seed"
+)
 
 
 def refused(message: str) -> pytest.RaisesExc[SpecError]:
@@ -29,6 +33,23 @@ def test_the_papers_recipe_has_the_papers_values() -> None:
     assert (spec.epochs, spec.batch_size, spec.data.crops_per_photo, spec.loss) == (16, 16, 25, "l1")
     assert (spec.penalty.weight, spec.penalty.h, spec.penalty.space) == (1e-3, 0.01, "input")
     assert (spec.optimizer.learning_rate, spec.optimizer.head_ratio, spec.optimizer.weight_decay) == (2e-5, 10.0, 5e-4)
+
+
+def test_dbcnns_recipe_has_its_authors_values_and_those_of_the_nt_paper() -> None:
+    spec = load_recipe("dbcnn-livec-paper")
+    assert (spec.model.name, spec.model.backbone) == ("dbcnn", "vgg16.tv_in1k")
+    assert (spec.epochs, spec.batch_size, spec.data.crop_size, spec.loss) == (100, 8, 448, "mse")
+    assert (spec.head_start.epochs, spec.head_start.learning_rate, spec.head_start.optimizer) == (50, 1e-3, "sgd")
+    assert (spec.optimizer.learning_rate, spec.optimizer.head_ratio, spec.optimizer.weight_decay) == (1e-5, 1.0, 5e-4)
+    assert (spec.penalty.weight, spec.penalty.h, spec.penalty.space) == (5e-4, 0.01, "input")
+
+
+def test_fields_that_came_later_leave_the_hashes_of_earlier_runs_alone() -> None:
+    """Else their folders and notes would be of another run."""
+    assert spec_hash(TrainingSpec().to_dict()) == "eff1f00414ca3c80"
+    started = TrainingSpec().with_values({"head_start.epochs": 1})
+    assert started.to_dict()["head_start"] == {"epochs": 1, "learning_rate": 1e-3, "optimizer": "sgd"}
+    assert started.with_values({"head_start.epochs": 0}).to_dict() == TrainingSpec().to_dict()
 
 
 def test_an_unknown_recipe_gets_the_closest_one_and_all_others() -> None:

@@ -149,6 +149,7 @@ def _check_photos(spec: TrainingSpec, dataset: Dataset, output: Output, workers:
     from robustiqa.core.image_files import FileSource
     from robustiqa.datasets.check import check_dataset
     from robustiqa.models import create_model
+    from robustiqa.training.build import crop_side
 
     if spec.data.validation not in dataset.parts:
         output.note(f"{dataset.name} has no part {spec.data.validation!r}; no validation SROCC is measured.")
@@ -156,7 +157,7 @@ def _check_photos(spec: TrainingSpec, dataset: Dataset, output: Output, workers:
     chosen = dataset.select([key for keys in used.values() for key in keys]) if spec.data.part in used else dataset
     if not any(isinstance(photo.source, FileSource) for photo in chosen):
         return
-    side = create_model(spec.model.name, backbone=spec.model.backbone).crop_size
+    side = crop_side(create_model(spec.model.name, backbone=spec.model.backbone), spec)
     with output.progress("reading photographs") as tell, reading_ahead(chosen, max(workers, 1)) as ahead:
         problems = check_dataset(replace(ahead, parts=used), side, progress=tell)
     if problems:

@@ -11,6 +11,7 @@ penalties: Registry[Penalty] = Registry(
     "penalty",
     {
         "nt": "robustiqa.defenses.norm_regularization:NormRegularization",
+        "nt-standardized": "robustiqa.defenses.standardized_norm:StandardizedNormRegularization",
         "nt-published": "robustiqa.published.norm_regularization:NormRegularization",
     },
 )

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 models: Registry[QualityModel] = Registry(
     "model",
     {
+        "dbcnn": "robustiqa.models.dbcnn:DBCNN",
         "hyperiqa": "robustiqa.models.hyperiqa:HyperIQA",
+        "linearityiqa": "robustiqa.models.linearityiqa:LinearityIQA",
         "maniqa": "robustiqa.models.maniqa:MANIQA",
+        "paq2piq": "robustiqa.models.paq2piq:PaQ2PiQ",
     },
 )
 

@@ -49,6 +49,7 @@ class Backbone(nn.Module):
             taps = tuple(len(reductions) - 1 - reductions[::-1].index(stride) for stride in strides)
         self.name = name
         self.network = timm.create_model(name, features_only=True, pretrained=False, out_indices=taps)
+        _cut_behind_last_tap(self.network)
         keep_first_maps_exact(self.network, every_tap.get_dicts())
         self.widths: list[int] = _feature_info(self.network).channels()
         self._channels_come_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"  # Swin and its kin
@@ -73,13 +74,23 @@ class Backbone(nn.Module):
             state = timm.create_model(self.name, features_only=True, pretrained=True).state_dict()
         else:
             state = read_weights(Path(source)).state
+        # timm flattens a list of layers when it taps it: the classifier's features.0.weight is called features_0.weight
+        named = state | {name.replace(".", "_", 1): value for name, value in state.items()}
         wanted = self.network.state_dict()
-        load_strictly(self.network, {name: state[name] for name in wanted if name in state}, f"backbone {self.name!r}")
+        load_strictly(self.network, {name: named[name] for name in wanted if name in named}, f"backbone {self.name!r}")
 
 
 def _feature_info(network: nn.Module) -> Any:
     """What timm says of the taps; nn.Module's own types hide it."""
     return network.feature_info
+
+
+def _cut_behind_last_tap(network: nn.Module) -> None:
+    """Drops the blocks behind the last tap, which timm's EfficientNet and MobileNet families keep and run."""
+    parent, _, place = _feature_info(network).get_dicts()[-1]["module"].rpartition(".")
+    blocks = getattr(network, parent, None)
+    if isinstance(blocks, nn.Sequential) and place.isdigit():
+        setattr(network, parent, blocks[: int(place) + 1])
 
 
 @contextmanager

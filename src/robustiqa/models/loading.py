@@ -69,6 +69,8 @@ def load_model(weights: str | Path, *, name: str | None = None, **options: Any) 
     load_strictly(model, state, f"{name or said['model']!r}")
     if state is not file.state:  # a published checkpoint
         model.scale = getattr(model, "published_scale", model.scale)
+        calibration_of = getattr(model, "published_calibration", None)
+        model.calibration = calibration_of(file.beside) if calibration_of is not None else model.calibration
     if "scale" in said:
         model.scale = ScoreScale(**said["scale"])
     if "calibration" in said:

@@ -8,14 +8,17 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
 from robustiqa.core.errors import WeightsError
 
@@ -50,10 +53,17 @@ class KeyMap:
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a weights file holds: the state dict without wrapping or prefix, and our metadata if it has any."""
+    """What a weights file holds: the state dict without wrapping or prefix, and our metadata if it has any.
+
+    Attributes:
+        state: Named tensors.
+        metadata: Ours; empty for published checkpoints.
+        beside: What stands beside a wrapped state dict, such as an optimizer or a fitted score mapping.
+    """
 
     state: dict[str, Tensor] = field(repr=False)
     metadata: dict[str, Any]
+    beside: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 def read_weights(path: Path) -> WeightsFile:
@@ -74,14 +84,20 @@ def read_weights(path: Path) -> WeightsFile:
             raise WeightsError(f"{path} is not a safetensors file or is cut short ({error}).") from None
     else:
         state = _read_pickle(path)
-    return WeightsFile(_unwrap(state, path), metadata)
+    beside: dict[str, Any] = {}
+    while isinstance(state, dict) and any(isinstance(state.get(name), dict) for name in NESTED_UNDER):
+        wrapper = next(name for name in NESTED_UNDER if isinstance(state.get(name), dict))
+        beside |= {name: value for name, value in state.items() if name != wrapper}
+        state = state[wrapper]
+    return WeightsFile(_checked_state(state, path), metadata, beside)
 
 
 def _read_pickle(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with _numpy_numbers():
+                return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"{path} can't be read ({error.strerror}).") from None
     except Exception as error:  # bytes that are no pickle fail in any way at all
@@ -95,9 +111,19 @@ def _read_pickle(path: Path) -> Any:
         ) from None
 
 
-def _unwrap(state: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(state, dict) and any(isinstance(state.get(name), dict) for name in NESTED_UNDER):
-        state = next(state[name] for name in NESTED_UNDER if isinstance(state.get(name), dict))
+def _numpy_numbers() -> AbstractContextManager[None]:
+    """Lets `weights_only=True` read numpy's floating-point numbers, which fitted values in checkpoints often are.
+
+    Old files know numpy's function for them by its old name, which torch before 2.6 can't be told.
+    """
+    if TorchVersion(torch.__version__) < "2.6":
+        return nullcontext()
+    scalar: Any = np.float64().__reduce__()[0]
+    names: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return torch.serialization.safe_globals([*names, np.dtype, *(type(np.dtype(kind)) for kind in ("f4", "f8"))])
+
+
+def _checked_state(state: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} does not hold a state dict of named tensors.")
     if all(name.startswith("module.") for name in state):

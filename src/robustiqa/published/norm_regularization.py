@@ -31,6 +31,10 @@ class NormRegularization:
     In training mode a batch norm of momentum m ends where the released code's three passes leave it:
     `r <- (1 - m)^3 r + (1 - m)(1 - (1 - m)^2) s(x) + m s(x + h d)`, for m = .1 `.729 r + .171 s(x) + .1 s(x + h d)`.
 
+    It measures scores as they come, also those of a network whose loss knows no scale. LinearityIQA's are raw while it
+    trains, and training then meets the penalty by shrinking them, to which its loss is blind and which the fitted slope
+    undoes; `StandardizedNormRegularization` is not met so.
+
     Args:
         estimator: A `FiniteDifference`; the released code has no other.
         weight: As passed to the released code: its .001 is the paper's lambda of .0005. 0 makes the call a plain

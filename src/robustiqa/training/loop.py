@@ -24,7 +24,15 @@ from robustiqa.core.penalty import Penalty
 from robustiqa.core.run_folder import open_run_folder, write_atomically
 from robustiqa.core.seeds import derive_seed
 from robustiqa.models.loading import save_model
-from robustiqa.training.build import build_model, build_optimizer, build_penalty, resolve, set_training_mode
+from robustiqa.training.build import (
+    build_loss,
+    build_model,
+    build_penalty,
+    crop_side,
+    resolve,
+    set_training_mode,
+)
+from robustiqa.training.calibration import Calibrator
 from robustiqa.training.checkpoints import (
     load_checkpoint,
     newest_checkpoint,
@@ -32,8 +40,11 @@ from robustiqa.training.checkpoints import (
     save_checkpoint,
 )
 from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches, epoch_loader
-from robustiqa.training.losses import find_loss, find_schedule, warmup_factor
+from robustiqa.training.heads import further_scores, loss_of_heads
+from robustiqa.training.losses import SCALE_FREE
+from robustiqa.training.phases import prepare_phases
 from robustiqa.training.spec import TrainingSpec
+from robustiqa.training.tensorboard import write_scalars
 from robustiqa.training.validation import validate
 
 if TYPE_CHECKING:
@@ -130,20 +141,18 @@ class _Run:
         self.folder = folder
         self.options = options
         self.resolved = resolved
-        self.loss_of = find_loss(spec.loss)
-        self.schedule = find_schedule(spec.optimizer.schedule)
+        self.loss_of = build_loss(spec)
         self.penalty_of: Penalty = build_penalty(spec.penalty, 0)
         self.accelerator = _accelerator(spec, options)
         self.model: QualityModel = build_model(spec)
-        if self.model.crop_size is None:
-            raise SpecError(f"{spec.model.name} has no crop size to train with.")
-        optimizer = build_optimizer(self.model, spec.optimizer)
-        self.rates = [group["lr"] for group in optimizer.param_groups]
-        self.network, self.optimizer = self.accelerator.prepare(self.model, optimizer)
-        self.trained = [weight for weight in self.network.parameters() if weight.requires_grad]
+        side = crop_side(self.model, spec)
+        self.network, self.phases = prepare_phases(self.accelerator, self.model, spec)
+        self.phase = self.phases[0]
         cache = DecodedPhotos(options.cache or folder / DECODED_FOLDER)
         photos = dataset.part(spec.data.part)
-        self.crops = Crops(photos, cache, self.model.crop_size, spec.data, spec.seed)
+        self.crops = Crops(photos, cache, side, spec.data, spec.seed)
+        fitted_on = photos if spec.loss in SCALE_FREE else None
+        self.calibrated = Calibrator(self.model, fitted_on, self.accelerator.device)
         self.items = len(photos)
         self.validation = dataset.part(spec.data.validation) if spec.data.validation in dataset.parts else None
         self.history: dict[str, list[dict[str, float]]] = {"steps": [], "epochs": []}
@@ -156,7 +165,7 @@ class _Run:
         for epoch in range(step // self.steps_per_epoch, self.spec.epochs):
             step = self._epoch(epoch, step)
         if self.accelerator.is_main_process:
-            self._save_weights(self.folder / WEIGHTS_FILE)
+            self._save_weights(self.folder / WEIGHTS_FILE, self.steps)
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> int:
@@ -183,6 +192,8 @@ class _Run:
     def _epoch(self, epoch: int, step: int) -> int:
         batches = self._batches(epoch, step - epoch * self.steps_per_epoch)
         pin = self.accelerator.device.type == "cuda"
+        self.phase = next(phase for phase in self.phases if epoch in phase.epochs)
+        self.phase.begin()
         set_training_mode(self.network, self.spec, epoch)
         self.penalty_of = build_penalty(self.spec.penalty, epoch)
         for images, mos in epoch_loader(self.crops, batches, self.options.workers, pin):
@@ -198,10 +209,7 @@ class _Run:
     def _step(self, step: int, images: Tensor, mos: Tensor) -> Tensor:
         """One optimizer step; returns (loss, penalty) on the device, so that nothing waits for it."""
         torch.manual_seed(derive_seed(self.spec.seed, "step", step, self.accelerator.process_index))
-        factors = self.schedule(step, self.steps, self.steps_per_epoch)
-        warmup = warmup_factor(step, self.spec.optimizer.warmup_steps)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * (warmup * factors[group["part"]])
+        self.phase.set_rates(step, self.steps_per_epoch)
         images = images.to(self.accelerator.device, non_blocking=True)
         mos = mos.to(self.accelerator.device, non_blocking=True)
         parts = list(zip(images.chunk(self.spec.accumulation), mos.chunk(self.spec.accumulation), strict=True))
@@ -209,15 +217,16 @@ class _Run:
         scaler = self.accelerator.scaler
         for left, (some, targets) in zip(reversed(range(len(parts))), parts, strict=True):
             share = len(some) / len(images)
-            with self.accelerator.no_sync(self.network) if left else nullcontext():
+            alone = self.accelerator.no_sync(self.network) if left else nullcontext()
+            with alone, further_scores(self.model) as further:
                 scores, penalty = self.penalty_of(
                     self.network, some, gradient_scale=scaler.get_scale() if scaler is not None else 1.0
                 )
-                loss = self.loss_of(scores.float(), targets)
-                self.accelerator.backward((loss + penalty) * share, inputs=self.trained)
+                loss = loss_of_heads(self.loss_of, self.spec.head_weights, [scores, *further], targets)
+                self.accelerator.backward((loss + penalty) * share, inputs=self.phase.learning)
             total += share * torch.stack([loss.detach(), penalty.detach()])
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.phase.optimizer.step()
+        self.phase.optimizer.zero_grad()
         return total
 
     def _log(self, step: int, epoch: int) -> None:
@@ -235,14 +244,15 @@ class _Run:
         found: dict[str, float] = {}
         due = (epoch + 1) % self.options.validate_every == 0 or epoch + 1 == self.spec.epochs
         if due and self.validation is not None and self.accelerator.is_main_process:
-            found = validate(self.model, self.validation, self.accelerator.device)
+            with self.calibrated(step):
+                found = validate(self.model, self.validation, self.accelerator.device)
         self.history["epochs"].append({"epoch": epoch + 1, **found})
         if self.accelerator.is_main_process:
             write_atomically(self.folder / HISTORY_FILE, json.dumps(self.history, indent=1) + "\n")
             if self.options.tensorboard:
-                _write_scalars(self.folder / "tensorboard", self.history, epoch + 1)
+                write_scalars(self.folder / "tensorboard", self.history, epoch + 1)
             if self.options.keep_epochs:
-                self._save_weights(self.folder / f"epoch-{epoch + 1:02d}.safetensors")
+                self._save_weights(self.folder / f"epoch-{epoch + 1:02d}.safetensors", step)
         self._checkpoint(step)
         self._tell(step, epoch, found.get("srocc"))
 
@@ -251,10 +261,11 @@ class _Run:
         progress = {"step": step, "history": self.history, "unlogged": unlogged}
         save_checkpoint(self.accelerator, self.folder, step, progress)
 
-    def _save_weights(self, path: Path) -> None:
+    def _save_weights(self, path: Path, step: int) -> None:
         name, backbone = self.spec.model.name, self.spec.model.backbone
         model = self.accelerator.unwrap_model(self.network)
-        save_model(model, path, name, {"backbone": backbone}, training=self.resolved)
+        with self.calibrated(step):
+            save_model(model, path, name, {"backbone": backbone}, training=self.resolved)
 
     def _tell(self, step: int, epoch: int, srocc: float | None) -> None:
         if self.options.progress is None or not self.history["steps"]:
@@ -266,25 +277,12 @@ class _Run:
 
 
 def _accelerator(spec: TrainingSpec, options: RunOptions) -> Accelerator:
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # its state is global, and a second run may want another precision
-    accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=spec.precision)
+    shared = DistributedDataParallelKwargs(find_unused_parameters=spec.head_start.epochs > 0)  # those that are held
+    accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=spec.precision, kwargs_handlers=[shared])
     if spec.precision == "fp16" and accelerator.scaler is None:
         raise SpecError(f"fp16 needs a GPU, got {accelerator.device.type}; train with precision bf16 or no.")
     return accelerator
-
-
-def _write_scalars(folder: Path, history: dict[str, list[dict[str, float]]], epoch: int) -> None:
-    """Writes one epoch's scalars for TensorBoard."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(folder), purge_step=None) as writer:
-        for line in history["steps"]:
-            if line["epoch"] == epoch:
-                writer.add_scalar("training/loss", line["loss"], int(line["step"]))
-                writer.add_scalar("training/penalty", line["penalty"], int(line["step"]))
-        for name, value in history["epochs"][-1].items():
-            if name != "epoch":
-                writer.add_scalar(f"validation/{name}", value, int(history["steps"][-1]["step"]))

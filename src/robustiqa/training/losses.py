@@ -1,4 +1,4 @@
-"""Training losses on the 0..100 scale, and learning-rate schedules as pure functions of the step."""
+"""Training losses, most of them on the 0..100 scale, and learning-rate schedules as pure functions of the step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from torch.nn import functional as F
 
 from robustiqa.core.errors import SpecError
 from robustiqa.core.registry import did_you_mean
+from robustiqa.training.norm_in_norm import NormInNorm
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Schedule = Callable[[int, int, int], tuple[float, float]]
 
-LOSSES: dict[str, Loss] = {"l1": F.l1_loss, "mse": F.mse_loss, "huber": F.smooth_l1_loss}
+LOSSES: dict[str, Loss] = {
+    "l1": F.l1_loss,
+    "mse": F.mse_loss,
+    "huber": F.smooth_l1_loss,
+    "norm-in-norm": NormInNorm(),
+}
+SCALE_FREE = ("norm-in-norm",)  # a slope and an offset of the scores change nothing
 
 
 def find_loss(name: str) -> Loss:

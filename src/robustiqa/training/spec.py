@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from robustiqa.core.errors import SpecError
 from robustiqa.core.registry import did_you_mean
 
 T = TypeVar("T")
 COUNTS = ("epochs", "batch_size", "accumulation")
+LATER = {"later": True}  # of fields that came when runs existed: left out of files at their default, so hashes hold
 CHOICES = {"batch_norm": ("train", "frozen", "frozen_with_penalty"), "precision": ("no", "bf16", "fp16")}
 
 
@@ -25,11 +26,13 @@ class ModelSpec:
         name: Registry name.
         backbone: timm name.
         backbone_weights: `timm` (fetched by name), a file, or empty for random weights.
+        scnn_weights: File of DBCNN's other trunk, the S-CNN, or empty for random weights.
     """
 
     name: str = "hyperiqa"
     backbone: str = "resnet50.tv_in1k"
     backbone_weights: str = "timm"
+    scnn_weights: str = field(default="", metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class DataSpec:
         crops_per_photo: Random crops of each photo an epoch.
         flip: Whether half of them are mirrored.
         noise_std: Standard deviation of Gaussian noise added to pixels, [0, 1] units (the *noise* control).
+        crop_size: Side of the crops, for networks that take any size; 0 for the side that the network takes.
         part: Part of the split to train on.
         validation: Part to watch.
     """
@@ -47,6 +51,7 @@ class DataSpec:
     crops_per_photo: int = 1
     flip: bool = True
     noise_std: float = 0.0
+    crop_size: int = field(default=0, metadata=LATER)
     part: str = "train"
     validation: str = "validation"
 
@@ -76,13 +81,13 @@ class PenaltySpec:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec:
-    """Adam, one for the whole run, and its schedule.
+    """The optimizer of everything, Adam as a rule, and its schedule.
 
     Attributes:
         learning_rate: Of the backbone.
         head_ratio: The head's learning rate over the backbone's.
-        weight_decay: L2 in the gradient, as the published code has it; `adamw` decouples it.
-        name: `adam` or `adamw`.
+        weight_decay: L2 in the gradient, as the published code has it; `adamw` decouples it. Of a head start, too.
+        name: `adam`, `adamw` or `sgd` (momentum .9).
         schedule: `cosine` (ends at zero) or `hyperiqa` (the steps its authors intended for the head).
         warmup_steps: Linear warm-up.
     """
@@ -96,6 +101,39 @@ class OptimizerSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeadStartSpec:
+    """Epochs at the start in which only the head learns: what does not train at the backbone's rate.
+
+    All else is held and runs as at test. Then everything learns, with the run's optimizer; the schedule and warm-up are
+    gone through in each of the two phases.
+
+    Attributes:
+        epochs: How many of the run's epochs; 0 for none.
+        learning_rate: Of the head in them.
+        optimizer: `sgd` (momentum .9), `adam` or `adamw`.
+    """
+
+    epochs: int = 0
+    learning_rate: float = 1e-3
+    optimizer: str = "sgd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormInNormSpec:
+    """What the loss of that name takes; see `NormInNorm`.
+
+    Attributes:
+        p: Of the norm that compares.
+        q: Of the norm that normalizes.
+        variant: Weight of its variant.
+    """
+
+    p: float = 1.0
+    q: float = 2.0
+    variant: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
     """One training run, whole. Two runs of equal specs on equal data give equal weights at equal thread counts.
 
@@ -103,7 +141,10 @@ class TrainingSpec:
         epochs: How many; the last one is the result.
         batch_size: Items an optimizer step, over all processes.
         accumulation: Parts that a step's items are run in, to save memory.
-        loss: `l1`, `mse` or `huber`, on the 0..100 scale.
+        loss: `l1`, `mse` or `huber`, on the 0..100 scale, or `norm-in-norm`, which knows none: it takes a batch of 3
+            or more, and weights are then saved with the slope and offset that fit the training photographs.
+        norm_in_norm: Its options.
+        head_weights: Of the losses of the network's heads, the score's first; a network with one head has one loss.
         batch_norm: `train` (batch statistics), `frozen` (those of the loaded weights), or `frozen_with_penalty`
             (`train` until the penalty begins, then frozen as they are). With batch statistics, what a perturbation
             does to all images alike is normalized away in the perturbed pass, and the penalty does not see it.
@@ -115,10 +156,13 @@ class TrainingSpec:
     data: DataSpec = field(default_factory=DataSpec)
     penalty: PenaltySpec = field(default_factory=PenaltySpec)
     optimizer: OptimizerSpec = field(default_factory=OptimizerSpec)
+    head_start: HeadStartSpec = field(default_factory=HeadStartSpec, metadata=LATER)
     epochs: int = 16
     batch_size: int = 16
     accumulation: int = 1
     loss: str = "l1"
+    norm_in_norm: NormInNormSpec = field(default_factory=NormInNormSpec, metadata=LATER)
+    head_weights: tuple[float, ...] = field(default=(1.0, 0.1, 0.1), metadata=LATER)  # Li et al. 2020, published code
     batch_norm: str = "train"
     precision: str = "no"
     seed: int = 0
@@ -144,8 +188,18 @@ class TrainingSpec:
         return spec
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested plain values, for files."""
-        return asdict(self)
+        """Nested plain values, for files; what came later is left out where it has its default."""
+        return _plain(self)
+
+
+def _plain(spec: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for f in fields(spec):
+        value = getattr(spec, f.name)
+        default = f.default_factory() if f.default_factory is not MISSING else f.default
+        if not f.metadata.get("later") or value != default:
+            values[f.name] = _plain(value) if is_dataclass(value) else value
+    return values
 
 
 def _with_value(spec: T, path: list[str], value: Any, whole: str) -> T:
@@ -162,7 +216,11 @@ def _with_value(spec: T, path: list[str], value: Any, whole: str) -> T:
     )
 
 
-def _typed(value: Any, wanted: type, where: str) -> Any:
+def _typed(value: Any, wanted: Any, where: str) -> Any:
+    if get_origin(wanted) is tuple or wanted is tuple:  # of numbers, the only tuples in a spec
+        if not isinstance(value, list | tuple):
+            raise SpecError(f"{where} must be a list of numbers, got {value!r}.")
+        return tuple(_typed(number, float, where) for number in value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not wanted:
