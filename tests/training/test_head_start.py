@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from robustiqa.core.errors import SpecError
-from robustiqa.training.build import set_training_mode
+from robustiqa.training.build import HEAD, build_head_optimizer, set_training_mode
 from robustiqa.training.checkpoints import save_checkpoint
 from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches
-from robustiqa.training.spec import TrainingSpec
+from robustiqa.training.spec import HeadStartSpec, TrainingSpec
 from tests.training.tiny import TinyNet, history_of, tiny_photos, tiny_spec, train_tiny_net
 
 BORDER = 4  # steps of a head start of one epoch
@@ -40,6 +40,32 @@ def test_the_head_learns_alone_and_then_everything_does(monkeypatch: pytest.Monk
             stays = held and name.startswith("backbone.")  # running statistics and their counter included
             assert torch.equal(value, before[name]) == stays, name
     assert states[-1]["backbone.1.num_batches_tracked"] == 4
+
+
+def test_the_head_starts_with_momentum_and_the_runs_weight_decay() -> None:
+    model = net()
+    spec = HeadStartSpec(epochs=1, learning_rate=0.2)
+    optimizer = build_head_optimizer(model, spec, 0.01)
+    (group,) = optimizer.param_groups
+    assert type(optimizer) is torch.optim.SGD
+    assert (group["lr"], group["momentum"], group["weight_decay"], group["part"]) == (0.2, 0.9, 0.01, HEAD)
+    assert {id(weight) for weight in group["params"]} == {id(weight) for weight in model.head.parameters()}
+
+
+def test_held_weights_cost_no_gradients_until_they_learn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    class Noting(TinyNet):
+        """Notes what could be given a gradient in each training step."""
+
+        def raw_scores(self, normalized: Tensor) -> Tensor:
+            if self.training:
+                flags = [{weight.requires_grad for weight in part.parameters()} for part in (self.backbone, self.head)]
+                seen.append((flags[0] == {True}, flags[1] == {True}))
+            return super().raw_scores(normalized)
+
+    train_tiny_net(monkeypatch, tmp_path, two_phases(), net=Noting)
+    assert seen == BORDER * [(False, True)] + 2 * BORDER * [(True, True)]
 
 
 def test_each_phase_begins_with_a_fresh_optimizer_and_schedule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
