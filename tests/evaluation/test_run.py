@@ -17,7 +17,7 @@ from robustiqa.attacks.objectives import Lower, Raise, RankSplit, Target
 from robustiqa.attacks.patchwise import attack_patchwise
 from robustiqa.attacks.random_sign import RandomSign
 from robustiqa.core.dataset import Dataset, Photo
-from robustiqa.core.errors import InputError
+from robustiqa.core.errors import InputError, WorkFailedError
 from robustiqa.core.image_files import read_image, write_png
 from robustiqa.core.model import QualityModel
 from robustiqa.evaluation.records import CLEAN, Record
@@ -273,3 +273,23 @@ def test_what_cannot_be_evaluated_is_refused() -> None:
         evaluate(model(), photos(1), variants=("whole",))
     with refused("batch_size must be a whole number of at least 1, got 0."):
         evaluate(model(), photos(1), batch_size=0)
+
+
+class Overflowing(ConvModel):
+    """Its scores leave the numbers after some forward passes."""
+
+    finite_passes = 0
+
+    def raw_scores(self, normalized: Tensor) -> Tensor:
+        self.finite_passes -= 1
+        scores = super().raw_scores(normalized)
+        return scores if self.finite_passes >= 0 else scores + torch.inf
+
+
+@pytest.mark.parametrize(("finite_passes", "when"), [(0, ""), (1, " under random_sign(eps=0.1)")])
+def test_scores_that_are_not_finite_are_refused(finite_passes: int, when: str) -> None:
+    failing = Overflowing().eval()
+    failing.finite_passes = finite_passes
+    wanted = re.escape(f"'model' gives 'test-000.png' a score that is not finite{when}.")
+    with pytest.raises(WorkFailedError, match=f"^{wanted}$"):
+        evaluate(failing, photos(2), [RandomSign(eps=0.1)])

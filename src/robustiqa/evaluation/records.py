@@ -8,13 +8,14 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from robustiqa.core.errors import SpecError
+from robustiqa.core.errors import SpecError, WorkFailedError
 from robustiqa.core.run_folder import write_atomically
 
 SCHEMA_VERSION = 1
@@ -90,6 +91,18 @@ class Record:
                 f"which writes {SCHEMA_VERSION}; use the version that wrote them."
             )
         return Record(**{f.name: values[f.name] for f in fields(Record)})
+
+
+def check_finite(records: Iterable[Record]) -> None:
+    """Refuses scores that no metric could take.
+
+    Raises:
+        WorkFailedError: naming the first.
+    """
+    for record in records:
+        if not all(math.isfinite(score) for score in (record.clean_score, record.float_score, record.score)):
+            when = "" if record.attack == CLEAN else f" under {record.attack}"
+            raise WorkFailedError(f"{record.scored_by!r} gives {record.key!r} a score that is not finite{when}.")
 
 
 class RecordStore:

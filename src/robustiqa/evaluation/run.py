@@ -20,7 +20,7 @@ from robustiqa.core.dataset import Dataset, Photo
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.run_folder import environment, open_run_folder
-from robustiqa.evaluation.records import CLEAN, Record, RecordStore
+from robustiqa.evaluation.records import CLEAN, Record, RecordStore, check_finite
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.weights import state_hash
@@ -76,6 +76,7 @@ def evaluate(
         InputError: if there are no photographs or models, a label is empty, two attacks would write the same records,
             or a photograph is too small.
         SpecError: if the folder is of another run.
+        WorkFailedError: if a model gives a score that is not finite; what was found before stays in the folder.
     """
     check_positive_integer(batch_size, "batch_size")
     labeled = dict(models) if isinstance(models, Mapping) else {"model": models}
@@ -103,6 +104,7 @@ def evaluate(
                 continue
             others = {name: other for name, other in whole.items() if name != label} if transfer else {}
             made = [record for record in _run_batch(label, model, others, batch, runs) if record.identity not in done]
+            check_finite(made)
             if store is not None:
                 store.append(made)
             records += made
