@@ -128,12 +128,15 @@ def test_a_score_is_the_mean_of_the_patches_scores_by_their_weights(model: MANIQ
 def test_taps_off_the_token_grid_are_resized_to_it() -> None:
     fine, equal, coarse = torch.rand(1, 2, 56, 56), torch.rand(1, 2, 28, 28), torch.rand(1, 2, 7, 7)
     halved = fine.reshape(1, 2, 28, 2, 28, 2).mean((3, 5))
-    torch.testing.assert_close(_on_grid(fine), halved)
-    assert torch.equal(_on_grid(equal), equal)
-    corners = _on_grid(coarse)[..., ::27, ::27]  # nothing to interpolate with beyond the outermost cells
+    torch.testing.assert_close(_on_grid(fine, 28), halved)
+    assert torch.equal(_on_grid(equal, 28), equal)
+    corners = _on_grid(coarse, 28)[..., ::27, ::27]  # nothing to interpolate with beyond the outermost cells
     torch.testing.assert_close(corners, coarse[..., ::6, ::6])
     flat = torch.full((1, 1, 14, 14), 3.0)
-    torch.testing.assert_close(_on_grid(flat), torch.full((1, 1, 28, 28), 3.0))
+    torch.testing.assert_close(_on_grid(flat, 28), torch.full((1, 1, 28, 28), 3.0))
+    uneven = _on_grid(fine, 16)  # every value counts: 3.5 of a row's meet a token
+    torch.testing.assert_close(uneven.mean((2, 3)), fine.mean((2, 3)), rtol=0.02, atol=0.0)
+    torch.testing.assert_close(uneven[0, 0, 0, 1], fine[0, 0, :4, 3:7].mean())
 
 
 def test_the_papers_network_has_the_published_number_of_parameters_less_the_unused() -> None:
@@ -165,6 +168,27 @@ def test_widths_follow_the_backbone_unless_given(
         layer.get_parameter("weight").shape[0] for name, layer in model.stages.named_modules() if name.endswith("fc1")
     }
     assert perceptrons == {stages[0][1]}  # the same in both stages
+
+
+@pytest.mark.parametrize(
+    ("backbone", "grid", "tokens"),
+    [
+        ("vit_tiny_patch16_224", None, 784),
+        ("vit_tiny_patch16_224", 8, 64),
+        ("mobilenetv2_100", None, 256),
+        ("mobilenetv2_100", 28, 784),
+    ],
+)
+def test_the_token_grid_follows_the_backbone_unless_given(backbone: str, grid: int | None, tokens: int) -> None:
+    model = MANIQA(backbone=backbone, width=16, grid=grid)
+    patches: list[Tensor] = []
+    model.score_branch.register_forward_hook(lambda module, inputs, output: patches.append(output))
+    with torch.no_grad():
+        model(torch.rand(1, 3, 224, 224))
+    assert patches[0].shape == (1, tokens, 1)
+    assert {
+        block.get_parameter("query.weight").shape for block in model.modules() if isinstance(block, TransposedAttention)
+    } == {(tokens, tokens)}
 
 
 @pytest.mark.parametrize(
@@ -218,6 +242,13 @@ def test_widths_that_four_heads_do_not_divide_in_both_stages_are_refused(width: 
     with pytest.raises(InputError) as refused:
         MANIQA(backbone="test_efficientnet", width=width)
     assert str(refused.value) == f"width must be a positive multiple of 8, got {width}."
+
+
+@pytest.mark.parametrize("grid", [0, -4, 14])
+def test_grids_that_windows_do_not_tile_are_refused(grid: int) -> None:
+    with pytest.raises(InputError) as refused:
+        MANIQA(backbone="test_efficientnet", width=16, grid=grid)
+    assert str(refused.value) == f"grid must be a positive multiple of 4, got {grid}."
 
 
 def test_unknown_backbones_are_refused() -> None:

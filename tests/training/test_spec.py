@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,33 @@ def test_dbcnns_recipe_has_its_authors_values_and_those_of_the_nt_paper() -> Non
     assert (spec.head_start.epochs, spec.head_start.learning_rate, spec.head_start.optimizer) == (50, 1e-3, "sgd")
     assert (spec.optimizer.learning_rate, spec.optimizer.head_ratio, spec.optimizer.weight_decay) == (1e-5, 1.0, 5e-4)
     assert (spec.penalty.weight, spec.penalty.h, spec.penalty.space) == (5e-4, 0.01, "input")
+
+
+@pytest.mark.parametrize(
+    ("model", "weight"),
+    [("hyperiqa", 0.001), ("dbcnn", 0.0005), ("linearityiqa", 0.0005 / 20), ("maniqa", 0.003)],
+)
+def test_the_papers_recipes_have_the_papers_penalty_and_full_size_networks(model: str, weight: float) -> None:
+    spec = load_recipe(f"{model}-livec-paper")
+    assert spec.model.name == model
+    assert "mobilenet" not in spec.model.backbone
+    penalty = spec.penalty
+    assert penalty.weight == pytest.approx(weight)
+    assert (penalty.estimator, penalty.h, penalty.space, penalty.side) == ("finite_difference", 0.01, "input", "up")
+
+
+@pytest.mark.parametrize("model", ["hyperiqa", "dbcnn", "linearityiqa", "maniqa"])
+def test_light_recipes_agree_in_the_step_of_the_penalty_and_in_when_it_begins(model: str) -> None:
+    spec, first = load_recipe(f"{model}-biq2021-light"), load_recipe("hyperiqa-biq2021-light")
+    assert (spec.model.name, spec.model.backbone) == (model, "mobilenetv2_100")
+    scale = 20 if model == "linearityiqa" else 1  # norm-in-norm is about a twentieth of an absolute error on 0..100
+    assert replace(spec.penalty, name="nt", weight=scale * spec.penalty.weight) == first.penalty
+    assert (spec.epochs, spec.batch_size, spec.batch_norm) == (first.epochs, first.batch_size, first.batch_norm)
+
+
+def test_the_source_of_universal_perturbations_is_trained_plainly() -> None:
+    spec = load_recipe("paq2piq-biq2021-light")
+    assert (spec.model.name, spec.model.backbone, spec.penalty.weight) == ("paq2piq", "mobilenetv2_100", 0.0)
 
 
 def test_fields_that_came_later_leave_the_hashes_of_earlier_runs_alone() -> None:

@@ -2,7 +2,7 @@
 
 Input: 224x224 crops, in the statistics the backbone was trained with (.5 and .5 for the paper's). Output: never
 negative; 0..100 as built and trained here, 0..1 in the published weights.
-Cost: 114.2 M parameters and 277 GFLOP a crop on ViT-B/8; 10.2 M and 8.0 GFLOP on MobileNetV2.
+Cost: 114.2 M parameters and 277 GFLOP a crop on ViT-B/8; 3.6 M and 2.0 GFLOP on MobileNetV2 (8.0 on the finer grid).
 Source: Yang et al. 2022, "MANIQA: Multi-dimension Attention Network for No-Reference Image Quality Assessment": the
 transposed attention block, the scale Swin transformer block, patch-weighted quality prediction.
 Deviations: where paper and published code differ, the code, above all in the scramble of `TransposedAttention`. What
@@ -31,8 +31,7 @@ from robustiqa.models.weights import KeyMap
 
 CROP = 224
 BLOCKS = (6, 7, 8, 9)  # tapped blocks of a vision transformer, counted from 0
-GRID = 28  # side of the token grid
-TOKENS = GRID**2  # 784
+PAPER_GRID, LIGHT_GRID = 28, 16  # side of the token grid on a vision transformer, and on any other backbone
 PAPER_WIDTH, LIGHT_WIDTH = 768, 128  # channels of the first stage on a vision transformer, and on any other backbone
 WINDOW = 4  # side of a Swin window in tokens
 HEADS = 4
@@ -69,7 +68,7 @@ class TransposedAttention(nn.Module):
 class ScaleSwinLayer(nn.Module):
     """Two Swin blocks, the second with shifted windows, and a convolution; scaled before it is added."""
 
-    def __init__(self, width: int, hidden: int, drop_paths: tuple[float, ...]) -> None:
+    def __init__(self, width: int, hidden: int, drop_paths: tuple[float, ...], grid: int = PAPER_GRID) -> None:
         super().__init__()
         from timm.models.swin_transformer import SwinTransformerBlock  # seconds to import
 
@@ -77,7 +76,7 @@ class ScaleSwinLayer(nn.Module):
             *(
                 SwinTransformerBlock(
                     width,
-                    (GRID, GRID),
+                    (grid, grid),
                     num_heads=HEADS,
                     window_size=WINDOW,
                     shift_size=shift,
@@ -90,7 +89,7 @@ class ScaleSwinLayer(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, width, 28, 28) to the same shape."""
+        """(N, width, grid, grid) to the same shape."""
         mixed = self.blocks(maps.movedim(1, -1)).movedim(-1, 1)
         return maps + RESIDUAL_SCALE * F.relu(self.conv(mixed))
 
@@ -102,20 +101,24 @@ class Stage(nn.Module):
         channels: That come in.
         width: Channels that go out.
         hidden: Width of the Swin blocks' perceptrons.
+        grid: Side of the token grid.
     """
 
-    def __init__(self, channels: int, width: int, hidden: int) -> None:
+    def __init__(self, channels: int, width: int, hidden: int, grid: int = PAPER_GRID) -> None:
         super().__init__()
-        self.attention = nn.Sequential(TransposedAttention(TOKENS), TransposedAttention(TOKENS))
+        self.attention = nn.Sequential(TransposedAttention(grid**2), TransposedAttention(grid**2))
         self.reduce = nn.Conv2d(channels, width, 1)
         self.dropout = nn.Dropout(DROPOUT)
         self.layers = nn.Sequential(
-            *(ScaleSwinLayer(width, hidden, DROP_PATHS[2 * place : 2 * place + 2]) for place in range(SWIN_LAYERS))
+            *(
+                ScaleSwinLayer(width, hidden, DROP_PATHS[2 * place : 2 * place + 2], grid)
+                for place in range(SWIN_LAYERS)
+            )
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, channels, 28, 28) to (N, width, 28, 28)."""
-        attended = self.attention(maps.flatten(2)).unflatten(2, (GRID, GRID))
+        """(N, channels, grid, grid) to (N, width, grid, grid)."""
+        attended = self.attention(maps.flatten(2)).view_as(maps)
         placed: Tensor = self.layers(self.dropout(self.reduce(attended)))
         return placed
 
@@ -126,9 +129,10 @@ class MANIQA(QualityModel):
     Args:
         backbone: timm name; `vit_base_patch8_224.augreg_in21k_ft_in1k` is the paper's. A vision transformer is tapped
             behind blocks 6 to 9, any other network at strides 4, 8, 16 and 32, as `mobilenetv2_100`, the light one.
-            Taps that are not 28x28 are resized to it.
         width: Channels of the first stage, a multiple of 8; the second has half. None for 768 on a vision transformer
             (the paper's) and 128 on any other backbone.
+        grid: Side of the token grid, a multiple of 4; finer taps are averaged to it, coarser ones interpolated. None
+            for 28 on a vision transformer (the paper's) and 16 on any other backbone.
     """
 
     published_scale: ClassVar[ScoreScale] = ScoreScale(0.0, 1.0)
@@ -160,18 +164,28 @@ class MANIQA(QualityModel):
         ),
     )
 
-    def __init__(self, *, backbone: str = "vit_base_patch8_224.augreg_in21k_ft_in1k", width: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        backbone: str = "vit_base_patch8_224.augreg_in21k_ft_in1k",
+        width: int | None = None,
+        grid: int | None = None,
+    ) -> None:
         transformer = is_vision_transformer(backbone)
         width = (PAPER_WIDTH if transformer else LIGHT_WIDTH) if width is None else width
         if width < 2 * HEADS or width % (2 * HEADS):
             raise InputError(f"width must be a positive multiple of {2 * HEADS}, got {width}.")
+        grid = (PAPER_GRID if transformer else LIGHT_GRID) if grid is None else grid
+        if grid < WINDOW or grid % WINDOW:
+            raise InputError(f"grid must be a positive multiple of {WINDOW}, got {grid}.")
         taps = BlockTaps(backbone, BLOCKS, CROP) if transformer else Backbone(backbone)
         statistics: Any = taps.network.pretrained_cfg
         super().__init__(statistics["mean"], statistics["std"])
         self.crop_size = CROP
+        self.grid = grid
         self.backbone = taps
         self.stages = nn.ModuleList(
-            (Stage(sum(taps.widths), width, hidden=width), Stage(width, width // 2, hidden=width))
+            (Stage(sum(taps.widths), width, width, grid), Stage(width, width // 2, width, grid))
         )
         self.score_branch = _branch(width // 2)
         self.weight_branch = _branch(width // 2)
@@ -186,10 +200,10 @@ class MANIQA(QualityModel):
                 f"MANIQA takes {CROP}x{CROP} crops, got {tuple(normalized.shape[-2:])}; "
                 "wrap it in CropAverage to score whole photographs."
             )
-        maps = torch.cat([_on_grid(features) for features in self.backbone(normalized)], 1)  # (N, C, 28, 28)
+        maps = torch.cat([_on_grid(features, self.grid) for features in self.backbone(normalized)], 1)
         for stage in self.stages:
             maps = stage(maps)
-        patches = maps.flatten(2).transpose(1, 2)  # (N, 784, width / 2)
+        patches = maps.flatten(2).transpose(1, 2)  # (N, patches, width / 2)
         with torch.autocast(normalized.device.type, enabled=False):
             return self._vote(patches.to(self.score_branch.get_parameter("0.weight").dtype))
 
@@ -204,8 +218,11 @@ def _branch(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(width, 1))
 
 
-def _on_grid(features: Tensor) -> Tensor:
-    """Feature maps (N, C, rows, columns), resized to the token grid where they are not on it."""
-    if features.shape[-2:] == (GRID, GRID):
+def _on_grid(features: Tensor, grid: int) -> Tensor:
+    """Feature maps (N, C, rows, columns) on the token grid: finer ones averaged, coarser ones interpolated."""
+    side = features.shape[-1]
+    if side == grid:
         return features
-    return F.interpolate(features, (GRID, GRID), mode="bilinear", align_corners=False)
+    if side > grid:
+        return F.adaptive_avg_pool2d(features, grid)
+    return F.interpolate(features, (grid, grid), mode="bilinear", align_corners=False)
