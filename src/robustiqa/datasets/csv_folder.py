@@ -33,15 +33,6 @@ IMAGE_COLUMNS = ("image", "imagename", "img", "imgname", "file", "filename", "na
 MOS_COLUMNS = ("mos", "dmos", "score", "quality", "meanopinionscore")
 SPLIT_COLUMNS = ("split", "set", "part")
 GROUP_COLUMNS = ("group", "scene", "reference", "ref", "refimg")
-_PART_OF_WORD = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
 SIDE_FILE = "dataset.toml"
 
 
@@ -177,8 +168,5 @@ def _refuse_to_guess(rows: list[Row], column: str, table: Path) -> ScoreScale:
 def _given_parts(rows: list[Row], images: str, split: str) -> Parts:
     parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for row in rows:
-        word = row.text(split)
-        if word.casefold() not in _PART_OF_WORD:
-            raise DataError(f"{row.path}, line {row.line}: {split} must be train, validation or test, got {word!r}.")
-        parts[_PART_OF_WORD[word.casefold()]].append(row.text(images).replace("\\", "/"))
+        parts[row.part(split)].append(row.text(images).replace("\\", "/"))
     return {part: tuple(sorted(keys)) for part, keys in parts.items() if keys}

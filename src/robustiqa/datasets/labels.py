@@ -13,6 +13,15 @@ from robustiqa.core.errors import DataError
 from robustiqa.core.model import ScoreScale
 
 ROUNDING = 1e-4  # published scales are printed with few digits: this share of the span may be overshot
+_PART_OF_WORD = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
 
 
 @dataclass(frozen=True)
@@ -57,36 +66,51 @@ class Row:
             )
         return value
 
+    def part(self, column: str) -> str:
+        """The part of the split that a column names: `train`, `validation` or `test`.
+
+        Raises:
+            DataError: if it names none of them.
+        """
+        word = self.text(column)
+        if word.casefold() not in _PART_OF_WORD:
+            raise DataError(f"{self.path}, line {self.line}: {column} must be train, validation or test, got {word!r}.")
+        return _PART_OF_WORD[word.casefold()]
+
+
+def read_text(path: Path) -> str:
+    """The text of a label file, in UTF-8, with or without a byte-order mark.
+
+    Raises:
+        DataError: if the file is missing or not text.
+    """
+    if not path.is_file():
+        raise DataError(f"expected a label file at {path}, found nothing; check that the folder is the dataset's own.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not UTF-8 text; save it as {path.suffix[1:].upper()} in UTF-8.") from None
+
 
 def read_table(path: Path, required: Iterable[str] = ()) -> list[Row]:
     """Reads a CSV file with a header line; comma, semicolon and tab separate.
 
     Args:
-        path: The file, in UTF-8, with or without a byte-order mark.
+        path: The file; see `read_text`.
         required: Columns that must be there.
 
     Raises:
-        DataError: if the file is missing, empty, not text, or lacks a required column.
+        DataError: if the file is missing, empty, not text, lacks a required column, or a line has more cells than
+            the header.
     """
-    if not path.is_file():
-        raise DataError(f"expected a label file at {path}, found nothing; check that the folder is the dataset's own.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text; save it as CSV in UTF-8.") from None
+    text = read_text(path)
     header_line = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=header_line.count)
     reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
     try:
         header = [name.strip() for name in next(reader, [])]
         rows = [
-            Row(
-                {name: cell.strip() for name, cell in zip(header, cells, strict=False) if name},
-                path,
-                reader.line_num,
-            )
-            for cells in reader
-            if any(cell.strip() for cell in cells)
+            _to_row(header, cells, path, reader.line_num) for cells in reader if any(cell.strip() for cell in cells)
         ]
     except csv.Error as error:
         raise DataError(f"{path} is not a CSV file ({error}); save it as one.") from None
@@ -96,6 +120,15 @@ def read_table(path: Path, required: Iterable[str] = ()) -> list[Row]:
     if not rows:
         raise DataError(f"{path} lists no photographs; it needs a header line and one line a photograph.")
     return rows
+
+
+def _to_row(header: list[str], cells: list[str], path: Path, line: int) -> Row:
+    if any(cell.strip() for cell in cells[len(header) :]):  # a comma that is not in quotes moves what follows it
+        raise DataError(
+            f"{path}, line {line}: expected at most {len(header)} cells, got {len(cells)}; "
+            "put texts that hold a comma into quotes."
+        )
+    return Row({name: cell.strip() for name, cell in zip(header, cells, strict=False) if name}, path, line)
 
 
 class FileFinder:

@@ -17,12 +17,12 @@ import json
 from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from robustiqa.core.dataset import Dataset, Photo
 from robustiqa.core.errors import DataError
 from robustiqa.core.image_files import FileSource
 from robustiqa.core.model import ScoreScale
+from robustiqa.datasets.label_files import read_mat
 from robustiqa.datasets.labels import FileFinder, to_mos
 from robustiqa.datasets.splits import Parts, split_names
 
@@ -47,8 +47,8 @@ def load_livec(root: str | Path) -> Dataset:
         DataError: if a file is missing or the tables are not those of the release.
     """
     root = Path(root)
-    names = [str(name) for name in _entries(root / "Data" / "AllImages_release.mat", "AllImages_release")]
-    scores = [float(score) for score in _entries(root / "Data" / "AllMOS_release.mat", "AllMOS_release")]
+    names = [str(name) for name in read_mat(root / "Data" / "AllImages_release.mat", "AllImages_release")]
+    scores = [float(score) for score in read_mat(root / "Data" / "AllMOS_release.mat", "AllMOS_release")]
     if len(names) != COUNT + TRAINING_COUNT or len(scores) != len(names):
         raise DataError(
             f"expected {COUNT + TRAINING_COUNT} names and scores in {root / 'Data'}, found {len(names)} and "
@@ -78,21 +78,3 @@ def nt_split(names: Collection[str]) -> Parts:
     shares = {"train": 1 - VALIDATION_SHARE, "validation": VALIDATION_SHARE}
     rest = split_names({name: "" for name in names if name not in test}, shares, salt=NAME)
     return rest | {"test": tuple(sorted(test))}
-
-
-def _entries(path: Path, variable: str) -> list[Any]:
-    """A MATLAB variable as a flat list; a cell array's entries are unwrapped."""
-    from scipy.io import loadmat  # heavy import
-    from scipy.io.matlab import MatReadError
-
-    if not path.is_file():
-        raise DataError(
-            f"expected a label file at {path}, found nothing; check that the folder is the official release."
-        )
-    try:
-        table = loadmat(path, squeeze_me=True)
-    except (MatReadError, ValueError, NotImplementedError, TypeError, OSError) as error:
-        raise DataError(f"{path} is not a MATLAB file that can be read ({error}); get an intact copy.") from None
-    if variable not in table:
-        raise DataError(f"{path} lacks the variable {variable!r}; get the official release.")
-    return list(table[variable].ravel())
