@@ -12,6 +12,7 @@ from robustiqa.core.dataset import Dataset, Photo
 from robustiqa.core.image_files import FileSource
 from robustiqa.datasets import create_dataset
 from tests.cli.conftest import Run
+from tests.datasets.public_imitations import PUBLIC
 
 
 def test_info_counts_parts_and_names_hashes(run: Run, dataset: Path) -> None:
@@ -58,6 +59,14 @@ def test_check_names_each_photograph_that_cannot_be_used(run: Run, dataset: Path
     assert [problem["sentence"] for problem in document["problems"]] == ran.err.splitlines()
 
 
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_check_finds_all_of_a_public_dataset_usable(run: Run, tmp_path: Path, name: str) -> None:
+    document = run("data", "check", f"{name}:{PUBLIC[name](tmp_path)}", "--side", "6", "--json").document
+    assert document["problems"] == []
+    assert document["name"] == name
+    assert document["usable"] == document["photos"] >= 50
+
+
 def test_check_takes_another_side(run: Run, dataset: Path) -> None:
     ran = run("data", "check", dataset, "--side", "300", "--json")
     assert ran.code == 1
@@ -68,7 +77,7 @@ def test_check_takes_another_side(run: Run, dataset: Path) -> None:
     ("spec", "sentence"),
     [
         ("biq2021", "dataset 'biq2021' needs its folder; write biq2021:PATH.\n"),
-        ("livec2:x", "unknown dataset 'livec2'; did you mean 'livec'? Known: biq2021, builtin, csv_folder, "),
+        ("livec2:x", "unknown dataset 'livec2'; did you mean 'livec'? Known: agiqa3k, bid, biq2021, "),
     ],
 )
 def test_a_wrong_dataset_is_one_sentence(run: Run, spec: str, sentence: str) -> None:

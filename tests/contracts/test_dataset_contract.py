@@ -16,6 +16,7 @@ from robustiqa.core.errors import RobustIQAError
 from robustiqa.core.image_files import FileSource
 from robustiqa.datasets import create_dataset, datasets
 from tests.datasets.imitations import livec_names, make_biq2021, make_csv_folder, make_livec, put_photos
+from tests.datasets.public_imitations import PUBLIC, public_recipe
 
 Recipe = tuple[str, dict[str, Any]]
 WITHOUT_MOS = {"folder"}
@@ -55,6 +56,7 @@ IMITATIONS: dict[str, Callable[[Path], Recipe]] = {
     "csv_folder": _csv_folder,
     "folder": _folder,
     "livec": _livec,
+    **{name: public_recipe(name) for name in PUBLIC},
 }
 
 

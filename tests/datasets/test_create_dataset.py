@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from robustiqa.core.errors import DataError, ImageFileError, InputError, UnknownNameError
-from robustiqa.datasets import create_dataset
+from robustiqa.datasets import create_dataset, datasets
 from tests.datasets.imitations import livec_names, make_biq2021, make_csv_folder, make_livec, put_photos
+from tests.datasets.public_imitations import PUBLIC
 
 
 def test_a_bare_path_is_opened_by_what_it_holds(tmp_path: Path) -> None:
@@ -24,6 +25,16 @@ def test_a_bare_path_is_opened_by_what_it_holds(tmp_path: Path) -> None:
     assert create_dataset(f"csv_folder:{tmp_path / 'three'}", scale=(0, 10)) == by_name
     assert not create_dataset(str(tmp_path / "four")).has_mos
     assert [photo.key for photo in create_dataset(str(tmp_path / "four" / "a.png"))] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_a_bare_path_of_a_public_dataset_is_recognized_but_for_tid2013(name: str, tmp_path: Path) -> None:
+    root = PUBLIC[name](tmp_path / "set")
+    if name == "tid2013":  # TID2008's files are named alike: the name must be given
+        with pytest.raises(ImageFileError, match="there are some below it"):
+            create_dataset(str(root))
+    else:
+        assert create_dataset(str(root)) == create_dataset(f"{name}:{root}")
 
 
 def test_a_path_may_hold_a_colon(tmp_path: Path) -> None:
@@ -43,10 +54,10 @@ def test_a_folder_of_photographs_has_neither_scores_nor_parts(tmp_path: Path) ->
 
 
 def test_wrong_specs_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    known = "biq2021, builtin, csv_folder, folder, livec"
+    known = ", ".join(datasets.names())
     with pytest.raises(UnknownNameError) as unknown:
-        create_dataset("live:x")
-    assert str(unknown.value) == f"unknown dataset 'live'; did you mean 'livec'? Known: {known}."
+        create_dataset("liev:x")
+    assert str(unknown.value) == f"unknown dataset 'liev'; did you mean 'live'? Known: {known}."
     with pytest.raises(DataError) as nothing:
         create_dataset(str(tmp_path / "missing"))
     assert str(nothing.value) == (

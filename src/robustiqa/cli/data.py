@@ -23,7 +23,7 @@ Spec = Annotated[
     str,
     typer.Argument(
         metavar="SPEC",
-        help="biq2021:PATH, livec:PATH, csv:PATH, folder:PATH, builtin, or a path that shows which it is.",
+        help="NAME:PATH (see robustiqa list datasets), csv:PATH, builtin, or a path that shows which it is.",
         show_default=False,
     ),
 ]
