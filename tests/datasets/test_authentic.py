@@ -59,7 +59,9 @@ def test_koniq10k_as_published_has_its_counts_and_ends(shared: Path) -> None:
 
 def test_koniq10k_comes_in_two_sizes_and_no_other(tmp_path: Path) -> None:
     root = make_koniq10k(tmp_path, {"1.jpg": (0.0, "test"), "2.jpg": (100.0, "test")}, size="512x384")
-    assert [photo.mos for photo in load_koniq10k(root, size="512x384")] == [0, 100]
+    dataset = load_koniq10k(root, size="512x384")
+    assert [photo.mos for photo in dataset] == [0, 100]
+    assert dataset.parts == {"test": ("1.jpg", "2.jpg")}
     with pytest.raises(DataError) as missing:
         load_koniq10k(root)
     assert str(missing.value) == (
@@ -118,6 +120,9 @@ def test_bid_does_not_guess_the_column_of_scores(tmp_path: Path) -> None:
             f"{table} does not tell its column of mean scores; give mos_column, one of: first, second."
         )
     assert load_bid(root, mos_column="second").photos[0].mos == pytest.approx(60)
+    write_lines(table, ["number,mos,mean", "1,2,3"])
+    with pytest.raises(DataError, match="give mos_column, one of: mos, mean"):
+        load_bid(root)
     write_lines(table, ["number,first,Average", "1,2,4"])
     assert load_bid(root).photos[0].mos == pytest.approx(80)
 

@@ -240,4 +240,6 @@ def test_pipal_refuses_a_reference_on_both_sides_and_absent_labels(tmp_path: Pat
 def test_a_reference_photograph_is_not_scored(tmp_path: Path) -> None:
     root = make_kadid10k(tmp_path, {"I01_01_01.png": 1.0, "I01_01_02.png": 5.0})
     assert (root / "images" / "I01.png").exists()
-    assert scores(load_kadid10k(root)) == {"I01_01_01.png": 0, "I01_01_02.png": 100}
+    dataset = load_kadid10k(root)
+    assert scores(dataset) == {"I01_01_01.png": 0, "I01_01_02.png": 100}
+    assert {photo.group for photo in dataset} == {"i01.png"}

@@ -5,9 +5,9 @@ blind image quality assessment, IEEE Transactions on Image Processing 29, 2020.
 Layout: `koniq10k_distributions_sets.csv` with the columns `image_name`, `MOS` and `set`, beside `1024x768/` or
 `512x384/`, the same photographs at half the size.
 Scores: `MOS` of this file, from 3.912 to 88.389 in the release, rises with quality; it was computed from z-scores and
-is used as it stands, as training on it does. Whether its authors put it on [0, 100] or on [1, 100] could not be
-established; the two differ by one point at most. The release's other file, `koniq10k_scores_and_distributions.csv`,
-has another `MOS` (on 1..5) and no split, and is not read.
+is used as it stands, as published training code does. Whether its authors put it on [0, 100] or on [1, 100] could not
+be established; the two differ by one point at most. The release's other file,
+`koniq10k_scores_and_distributions.csv`, has another `MOS` (on 1..5) and no split, and is not read.
 Split: the official one, 7,058 training, 1,000 validation and 2,015 test photographs. There are no scene groups.
 """
 

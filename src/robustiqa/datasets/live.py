@@ -4,7 +4,8 @@ Source: H. Sheikh, M. Sabir and A. Bovik, A statistical evaluation of recent ful
 algorithms, IEEE Transactions on Image Processing 15(11), 2006.
 Layout: `jp2k/`, `jpeg/`, `wn/`, `gblur/` and `fastfading/` with `img1.bmp`, `img2.bmp`, ..., 982 in all, beside
 `dmos.mat` (`dmos` and `orgs`) and `refnames_all.mat`, which list them in that order. Where `orgs` is 1 the file is a
-copy of a reference: 203 of them, with the score 0, are left out. The folders' `info.txt` adds nothing and is not read.
+copy of a reference: 203 of them, with the score 0, are left out. The folders' `info.txt` (source, name,
+strength) is not read.
 Scores: DMOS, which fall with quality and are turned round. Those of `dmos.mat` are on [1, 100] (the release's readme),
 each kind of distortion rated in a session of its own. `dmos_realigned.mat` (`dmos_new`) brings the sessions to one
 scale; no interval is published for it, so the ends of the release serve, as they do in the literature.
