@@ -158,3 +158,11 @@ def test_a_wrong_objective_is_refused_in_one_sentence(objective: Any, options: d
 def test_an_unknown_objective_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"^unknown objective 'rase'; did you mean 'raise'\? Known: "):
         create_objective("rase")
+
+
+@pytest.mark.parametrize("name", ["lower", "rank_split", "absolute_shift", "squared_shift", "target"])
+def test_a_goal_of_some_photos_is_the_goal_of_all_at_their_places(name: str) -> None:
+    clean, scores = torch.tensor([20.0, 50.0, 80.0, 30.0]), torch.tensor([25.0, 40.0, 90.0, 10.0])
+    (goal,) = create_objective(name, **FIELDS.get(name, {})).goals(clean, ScoreScale())
+    rows = torch.tensor([3, 1, 1])
+    assert torch.equal(goal.at(rows)(scores[rows]), goal(scores)[rows])

@@ -8,7 +8,7 @@ not have that gap.
 from __future__ import annotations
 
 import math
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -189,6 +189,9 @@ class _Shift:
     def __call__(self, scores: Tensor) -> Tensor:
         return (scores - self.clean_scores).abs() ** self.power
 
+    def at(self, rows: Tensor) -> _Shift:
+        return replace(self, clean_scores=self.clean_scores[rows])
+
 
 @dataclass(frozen=True)
 class _Approach:
@@ -196,6 +199,9 @@ class _Approach:
 
     def __call__(self, scores: Tensor) -> Tensor:
         return -((scores - self.score) ** 2)
+
+    def at(self, rows: Tensor) -> _Approach:
+        return self
 
 
 def _push_apart(clean_scores: Tensor, threshold: float) -> Goal:

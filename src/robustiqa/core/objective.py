@@ -19,6 +19,10 @@ class Goal(Protocol):
         """Larger is better for the attacker."""
         ...
 
+    def at(self, rows: Tensor) -> Goal:
+        """The goal of some photos of the batch, by place: for attacks that go on with a part of it."""
+        ...
+
 
 @dataclass(frozen=True)
 class Push:
@@ -29,6 +33,10 @@ class Push:
     def __call__(self, scores: Tensor) -> Tensor:
         """The signed scores."""
         return self.signs * scores
+
+    def at(self, rows: Tensor) -> Push:
+        """The directions of some photos."""
+        return Push(self.signs[rows])
 
 
 @dataclass(frozen=True)
