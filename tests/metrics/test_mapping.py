@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.optimize import curve_fit
 
 from robustiqa.core.calibration import Logistic
+from robustiqa.core.errors import InputError
 from robustiqa.metrics.checks import Array
 from robustiqa.metrics.correlation import plcc, rmse
 from robustiqa.metrics.mapping import apply_logistic, change_mapped, fit_logistic, plcc_mapped, rmse_mapped
@@ -60,6 +62,54 @@ def test_a_straight_line_is_fitted_as_well_as_a_curve_can() -> None:
     found = fit_logistic(scores, scores)
     assert found is not None
     np.testing.assert_allclose(apply_logistic(found, scores), scores, atol=1e-3)
+
+
+def _exponential(scores: Array, low: float, rise: float, width: float) -> Array:
+    values: Array = low + rise * np.exp(scores / width)
+    return values
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_nearly_straight_relation_is_never_missing_and_is_the_curve_that_scipy_finds(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    scores = draw.uniform(20, 80, 60)
+    mos = scores + draw.normal(0, 12, 60)
+    found = fit_logistic(scores, mos)
+    assert found is not None
+    curve = apply_logistic(found, scores)
+    line = np.polyval(np.polyfit(scores, mos, 1), scores).astype(np.float64)
+    assert rmse(curve, mos) <= rmse(line, mos) * (1 + 1e-5)  # a line is a logistic's limit
+    far = abs(found.center - 50) > 50 + 4 * found.width  # what remains is one end: an exponential
+    if far:
+        turn = 1 if found.center > 50 else -1
+        start = [turn * -50.0, turn * 60.0, turn * 60.0]
+        ends, _ = curve_fit(_exponential, scores, mos, p0=start, maxfev=20_000)
+        np.testing.assert_allclose(curve, _exponential(scores, *ends), atol=0.02)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_curve_that_bends_one_way_is_not_missing(turn: int) -> None:
+    draw = np.random.default_rng(0)
+    scores = draw.uniform(20, 80, 60)
+    mos = 50 + turn * (100 * np.exp(turn * (scores - 50) / 30 - 1) - 50) + draw.normal(0, 2, 60)
+    found = fit_logistic(scores, mos)
+    assert found is not None
+    start = [50 - 50.0 * turn, turn * 20.0, turn * 30.0]
+    ends, _ = curve_fit(_exponential, scores, mos, p0=start, maxfev=20_000)
+    assert rmse(apply_logistic(found, scores), mos) <= rmse(_exponential(scores, *ends), mos) * (1 + 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("crops", "sentence"),
+    [
+        ((2, 2), "expected one score a crop, got 5 scores for 4 crops."),
+        ((5, 0), "expected one score a crop, got 5 scores for 5 crops."),
+    ],
+)
+def test_crops_that_do_not_add_up_to_the_scores_are_refused(crops: tuple[int, ...], sentence: str) -> None:
+    with pytest.raises(InputError) as refused:
+        fit_logistic(np.arange(5.0), np.arange(2.0), crops=crops)
+    assert str(refused.value) == sentence
 
 
 def _falling(scores: Array) -> Array:
