@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustiqa.core.calibration import Affine
+from robustiqa.core.calibration import Rescale
 from robustiqa.core.checks import check_scores
 from robustiqa.core.errors import InputError, MissingExtraError, UnknownNameError
 from robustiqa.core.model import QualityModel, ScoreScale
@@ -50,9 +50,7 @@ class External(QualityModel):
         super().__init__(*NO_STATISTICS)
         if not callable(scorer):
             raise InputError(f"a model must be callable with images, got {type(scorer).__name__}.")
-        own = ScoreScale(low, high)
-        slope = (-1 if lower_is_better else 1) * SCALE.span / own.span
-        self.calibration = Affine(slope, SCALE.low - slope * (own.high if lower_is_better else own.low))
+        self.calibration = Rescale(low, high, lower_is_better)
         self.crop_size = crop_size
         self.scorer = scorer  # a module is registered as a part
 
