@@ -2,26 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from robustiqa.core.calibration import Affine, Calibration, Logistic
+from robustiqa.core.calibration import Calibration
 from robustiqa.core.errors import WeightsError
 from robustiqa.core.model import QualityModel, ScoreScale
 from robustiqa.core.registry import did_you_mean
 from robustiqa.models import models
-from robustiqa.models.weights import load_strictly, read_weights, save_weights
+from robustiqa.models.metadata import Metadata, describe_calibration, parse_metadata
+from robustiqa.models.weights import (
+    KeyMap,
+    WeightsFile,
+    check_entries,
+    load_strictly,
+    read_weights,
+    save_state,
+    save_weights,
+)
 
-CALIBRATIONS: dict[str, type[Calibration]] = {"affine": Affine, "logistic": Logistic}
+SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
 
 
 def shipped_weights() -> dict[str, Path]:
     """Names of the weights inside the package, and where they lie."""
     folder = Path(str(resources.files("robustiqa") / "models" / "shipped"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def find_weights_files(paths: Sequence[Path], recursive: bool = False) -> list[Path]:
+    """Weights files that paths stand for, a folder for those in it, sorted; each once, hidden ones left out.
+
+    Args:
+        paths: Files of any name, and folders.
+        recursive: Whether to look below the folders, too.
+
+    Raises:
+        WeightsError: if a path is not there, or a folder holds none.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.glob("**/*" if recursive else "*") if _is_weights(file, path))
+            if not inside:
+                hint = "" if recursive else "; --recursive looks below it"
+                raise WeightsError(f"there is no weights file ({', '.join(SUFFIXES)}) in {path}{hint}.")
+            found |= dict.fromkeys(inside)
+        elif path.is_file():
+            found[path] = None
+        else:
+            raise WeightsError(f"there is no weights file or folder {path}.")
+    return list(found)
+
+
+def _is_weights(file: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return file.suffix in SUFFIXES and file.is_file() and not hidden
 
 
 def find_weights(weights: str | Path) -> Path:
@@ -53,31 +94,60 @@ def load_model(weights: str | Path, *, name: str | None = None, **options: Any) 
     """
     path = find_weights(weights)
     file = read_weights(path)
-    said = file.metadata
-    if name is None and "model" not in said:
-        raise WeightsError(f"{path} does not say which model it is for; name one, such as hyperiqa.")
-    if name is not None and said.get("model", name) != name:
-        raise WeightsError(f"{path} holds weights for {said['model']!r}, not for {name!r}.")
-    known = dict(said.get("options", {}))
-    for option, value in options.items():
-        if known.get(option, value) != value:
-            raise WeightsError(f"{path} was trained with {option}={known[option]!r}, not {value!r}.")
-    model = models.create(name or said["model"], **{**known, **options})
-    own = set(model.state_dict())
-    published = getattr(model, "published_names", None)
-    state = file.state if published is None or own >= set(file.state) else published.apply(file.state)
-    load_strictly(model, state, f"{name or said['model']!r}")
-    if state is not file.state:  # a published checkpoint
-        model.scale = getattr(model, "published_scale", model.scale)
-        calibration_of = getattr(model, "published_calibration", None)
-        model.calibration = calibration_of(file.beside) if calibration_of is not None else model.calibration
-    if "scale" in said:
-        model.scale = ScoreScale(**said["scale"])
-    if "calibration" in said:
-        kind, values = said["calibration"]["kind"], said["calibration"]["values"]
-        model.calibration = CALIBRATIONS[kind](**values)
+    said = parse_metadata(file.metadata, path)
+    name, options = agree(said, path, name, options)
+    model = models.create(name, **options)
+    state, published = own_names(model, file.state)
+    load_strictly(model, state, f"{name!r}")
+    model.scale, model.calibration = scoring_of(model, file, said, published)
     placed: QualityModel = model.to(memory_format=torch.channels_last)  # what convolutions are fastest in
     return placed.eval()
+
+
+def agree(said: Metadata, path: Path, name: str | None, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The model's name and options, of what a file says and what is asked for.
+
+    Raises:
+        WeightsError: if neither names a model, or they contradict each other.
+    """
+    if name is None and said.model is None:
+        raise WeightsError(f"{path} does not say which model it is for; name one, such as hyperiqa.")
+    if name is not None and said.model not in (None, name):
+        raise WeightsError(f"{path} holds weights for {said.model!r}, not for {name!r}.")
+    for option, value in options.items():
+        if said.options.get(option, value) != value:
+            raise WeightsError(f"{path} was trained with {option}={said.options[option]!r}, not {value!r}.")
+    return name or str(said.model), {**said.options, **options}
+
+
+def own_names(model: QualityModel, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
+    """A state dict under a model's own names, and whether it came under published ones."""
+    names: KeyMap | None = getattr(model, "published_names", None)
+    if names is None or set(model.state_dict()) >= set(state):
+        return dict(state), False
+    return names.apply(state), True
+
+
+def scoring_of(
+    model: QualityModel, file: WeightsFile, said: Metadata, published: bool
+) -> tuple[ScoreScale, Calibration]:
+    """Scale and calibration that go with the weights in a file; what neither says, is the model's own.
+
+    Args:
+        model: Just built.
+        file: Its weights.
+        said: The file's metadata.
+        published: Whether it is a published checkpoint; some have a score mapping beside the state dict.
+
+    Raises:
+        WeightsError: if that mapping can't be read.
+    """
+    scale, calibration = model.scale, model.calibration
+    if published:
+        scale = getattr(model, "published_scale", scale)
+        calibration_of = getattr(model, "published_calibration", None)
+        calibration = calibration_of(file.beside) if calibration_of is not None else calibration
+    return said.scale or scale, said.calibration or calibration
 
 
 def save_model(model: QualityModel, path: Path, name: str, options: dict[str, Any], **more: Any) -> None:
@@ -91,16 +161,41 @@ def save_model(model: QualityModel, path: Path, name: str, options: dict[str, An
         more: Anything JSON holds; `dtype` (a torch type) sets how floats are stored.
     """
     dtype = more.pop("dtype", None)
-    kind = next(kind for kind, made in CALIBRATIONS.items() if isinstance(model.calibration, made))
-    save_weights(
-        model,
-        path,
-        {
-            "model": name,
-            "options": options,
-            "scale": {"low": model.scale.low, "high": model.scale.high},
-            "calibration": {"kind": kind, "values": vars(model.calibration)},
-            **more,
-        },
-        dtype,
-    )
+    said = {"model": name, "options": options, **_scoring(model.scale, describe_calibration(model.calibration))}
+    save_weights(model, path, {**said, **more}, dtype)
+
+
+def save_calibrated(
+    source: Path,
+    path: Path,
+    calibration: Calibration,
+    fitted_on: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    **options: Any,
+) -> None:
+    """Writes a weights file anew with a calibration onto 0..100; every entry keeps its bytes and type.
+
+    Args:
+        source: Any weights file that `load_model` takes; a published checkpoint's entries get our names.
+        path: Where to; `.safetensors`. Atomic.
+        calibration: From raw scores to 0..100; takes the place of any that the source has.
+        fitted_on: See `robustiqa.models.metadata.Metadata`.
+        name: As in `load_model`.
+        options: As in `load_model`.
+
+    Raises:
+        WeightsError: if the source does not fit.
+    """
+    file = read_weights(source)
+    name, options = agree(parse_metadata(file.metadata, source), source, name, options)
+    model = models.create(name, **options)
+    state, _ = own_names(model, file.state)
+    check_entries(model.state_dict(), state, f"{name!r}")
+    scoring = _scoring(ScoreScale(), describe_calibration(calibration, fitted_on))
+    owned = {entry: value.contiguous().clone() for entry, value in state.items()}  # tied entries would be refused
+    save_state(owned, path, {**file.metadata, "model": name, "options": options, **scoring})
+
+
+def _scoring(scale: ScoreScale, calibration: dict[str, Any]) -> dict[str, Any]:
+    return {"scale": {"low": scale.low, "high": scale.high}, "calibration": calibration}

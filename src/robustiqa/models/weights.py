@@ -7,8 +7,8 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,12 +76,9 @@ def read_weights(path: Path) -> WeightsFile:
         raise WeightsError(f"there is no weights file {path}.")
     metadata: dict[str, Any] = {}
     if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
-                state: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        except SafetensorError as error:
-            raise WeightsError(f"{path} is not a safetensors file or is cut short ({error}).") from None
+        with _opened(path) as file:
+            metadata = _metadata_in(file.metadata(), path)
+            state: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     else:
         state = _read_pickle(path)
     beside: dict[str, Any] = {}
@@ -90,6 +87,39 @@ def read_weights(path: Path) -> WeightsFile:
         beside |= {name: value for name, value in state.items() if name != wrapper}
         state = state[wrapper]
     return WeightsFile(_checked_state(state, path), metadata, beside)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a weights file says about itself, without reading its tensors; empty for any other file than safetensors.
+
+    Raises:
+        WeightsError: if the file is missing or unreadable.
+    """
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}.")
+    if path.suffix != ".safetensors":
+        return {}
+    with _opened(path) as file:
+        return _metadata_in(file.metadata(), path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a safetensors file or is cut short ({error}).") from None
+
+
+def _metadata_in(header: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads((header or {}).get(METADATA_KEY, "{}"))
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise WeightsError(f"{path} has metadata that is no JSON object; the file was not written by robustiqa.")
+    return said
 
 
 def _read_pickle(path: Path) -> Any:
@@ -124,11 +154,58 @@ def _numpy_numbers() -> AbstractContextManager[None]:
 
 
 def _checked_state(state: Any, path: Path) -> dict[str, Tensor]:
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    named = isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    )
+    if not named or not state:
         raise WeightsError(f"{path} does not hold a state dict of named tensors.")
     if all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): value for name, value in state.items()}
     return dict(state)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """Where a state dict and a module differ; each sorted by name.
+
+    Attributes:
+        missing: Entries of the module that the state dict lacks.
+        unknown: Entries that the module has no place for.
+        misshapen: Entries of both whose shapes differ.
+    """
+
+    missing: list[str]
+    unknown: list[str]
+    misshapen: list[str]
+
+
+def compare_entries(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Mismatch:
+    """Where a state dict differs from a module's own, by names and shapes."""
+    return Mismatch(
+        missing=sorted(set(wanted) - set(state)),
+        unknown=sorted(set(state) - set(wanted)),
+        misshapen=[name for name in sorted(set(wanted) & set(state)) if wanted[name].shape != state[name].shape],
+    )
+
+
+def check_entries(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], what: str) -> None:
+    """Checks that a state dict has a module's entries, all of them and no other, each of the same shape.
+
+    Raises:
+        WeightsError: naming the first entry that is missing, left over, or of another shape.
+    """
+    found = compare_entries(wanted, state)
+    for problem, names in (("lack", found.missing), ("hold unknown", found.unknown)):
+        if names:
+            raise WeightsError(
+                f"weights for {what} {problem} {names[0]!r} (first of {len(names)}); "
+                "the file is for another model, backbone or version."
+            )
+    for name in found.misshapen:
+        raise WeightsError(
+            f"weights for {what} have {name!r} of shape {tuple(state[name].shape)}, "
+            f"expected {tuple(wanted[name].shape)}; the file is for another model, backbone or version."
+        )
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
@@ -137,22 +214,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> 
     Raises:
         WeightsError: naming the first entry that is missing, left over, or of another shape.
     """
-    wanted = module.state_dict()
-    for problem, names in (
-        ("lack", sorted(set(wanted) - set(state))),
-        ("hold unknown", sorted(set(state) - set(wanted))),
-    ):
-        if names:
-            raise WeightsError(
-                f"weights for {what} {problem} {names[0]!r} (first of {len(names)}); "
-                "the file is for another model, backbone or version."
-            )
-    for name, value in wanted.items():
-        if value.shape != state[name].shape:
-            raise WeightsError(
-                f"weights for {what} have {name!r} of shape {tuple(state[name].shape)}, expected {tuple(value.shape)}; "
-                "the file is for another model, backbone or version."
-            )
+    check_entries(module.state_dict(), state, what)
     module.load_state_dict(dict(state))
 
 
@@ -172,7 +234,7 @@ def state_hash(module: nn.Module) -> str:
 
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
-    """Writes a safetensors file with metadata: beside the target, synced, then renamed, so that no kill leaves half.
+    """Writes a module's state dict as `save_state` does.
 
     Args:
         module: Whose state dict to write.
@@ -184,10 +246,21 @@ def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any], dty
         name: value.detach().to("cpu", dtype if dtype and value.is_floating_point() else None).contiguous()
         for name, value in module.state_dict().items()
     }
+    save_state(state, path, metadata)
+
+
+def save_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes a safetensors file with metadata: beside the target, synced, then renamed, so that no kill leaves half.
+
+    Args:
+        state: Named tensors on the CPU, contiguous, each with memory of its own.
+        path: Where to.
+        metadata: Anything JSON holds; the schema version is added.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    text = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True)
-    save_file(state, beside, metadata={METADATA_KEY: text})
+    text = json.dumps({**metadata, "schema_version": SCHEMA_VERSION}, sort_keys=True)
+    save_file(dict(state), beside, metadata={METADATA_KEY: text})
     beside.chmod(0o644)  # safetensors makes it private
     with beside.open("rb+") as file:
         os.fsync(file.fileno())
