@@ -9,7 +9,11 @@ import pytest
 
 from tests.cli.conftest import Run
 
-VERBS = ("demo", "score", "attack", "train", "evaluate", "report", "list", "data", "data info", "data check", "doctor")
+VERBS = (
+    *("demo", "score", "attack", "train", "evaluate", "report", "list", "doctor"),
+    *("data", "data info", "data check", "weights", "weights check", "weights calibrate"),
+)
+GROUPS = {"data": ("info", "check"), "weights": ("check", "calibrate")}
 HEAVY = ("torch", "numpy", "scipy", "PIL", "timm", "pandas", "matplotlib", "accelerate", "skimage", "rich", "jinja2")
 LOOK = """
 import sys
@@ -32,8 +36,8 @@ def test_help_of_each_verb_shows_an_example_or_its_verbs_and_json(run: Run, verb
     ran = run(*verb.split(), "--help")
     assert ran.code == 0
     assert ran.err == ""
-    if verb == "data":
-        assert "info" in ran.out and "check" in ran.out
+    if verb in GROUPS:
+        assert all(f"  {below} " in ran.out for below in GROUPS[verb])
     else:
         assert "Example: robustiqa " + verb in ran.out
         assert "--json" in ran.out
@@ -53,7 +57,7 @@ def test_the_package_runs_as_a_module() -> None:
     assert all(f"  {verb.split()[0]} " in done.stdout for verb in VERBS)
 
 
-@pytest.mark.parametrize("arguments", [(), ("data",)])
+@pytest.mark.parametrize("arguments", [(), ("data",), ("weights",)])
 def test_no_verb_shows_the_help_and_is_a_wrong_request(run: Run, arguments: tuple[str, ...]) -> None:
     ran = run(*arguments)
     assert ran.code == 2

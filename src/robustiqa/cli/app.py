@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from robustiqa.cli import attack, data, demo, doctor, evaluate, listing, output, report, reproduce, score, train
+from robustiqa.cli import (
+    attack,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    listing,
+    output,
+    report,
+    reproduce,
+    score,
+    train,
+    weights_files,
+)
 from robustiqa.core.errors import RobustIQAError
 
 FAILED, WRONG_REQUEST, INTERRUPTED = 1, 2, 130
@@ -46,6 +59,7 @@ app.command()(report.report)
 app.command()(reproduce.reproduce)
 app.command("list")(listing.list_names)
 app.add_typer(data.app, name="data")
+app.add_typer(weights_files.app, name="weights")
 app.command()(doctor.doctor)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from robustiqa.cli import options
 from robustiqa.cli.output import Output
-from robustiqa.core.errors import UnknownNameError
+from robustiqa.cli.weights_texts import metadata_document, metadata_text
+from robustiqa.core.errors import InputError, UnknownNameError, WeightsError
 from robustiqa.core.registry import did_you_mean
 
 REGISTRIES = {
@@ -24,7 +26,8 @@ REGISTRIES = {
     "metrics": "robustiqa.metrics:metrics",
 }
 DESCRIBED_BY_MODULE = ("models", "datasets")  # their files open with a card; other files hold several things
-Entries = list[tuple[str, str]]
+Entry = dict[str, Any]  # at least a `name` and a `summary`
+Entries = list[Entry]
 
 
 def list_names(
@@ -36,13 +39,22 @@ def list_names(
             show_default="all kinds",
         ),
     ] = None,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Weights files, or folders that hold some.", show_default=False),
+    ] = None,
+    recursive: options.Recursive = False,
     json: options.Json = False,
 ) -> int:
-    """List the names that other verbs take.
+    """List the names that other verbs take; of weights also what files or folders say about themselves.
 
-    Example: robustiqa list attacks
+    Example: robustiqa list attacks, or robustiqa list weights runs --recursive
     """
     output = Output("list", json)
+    if kind == "weights" and paths:
+        return _list_files(output, paths, recursive)
+    if paths or recursive:
+        raise InputError("PATH and --recursive go with `list weights PATH`; the other kinds have names alone.")
     sources: dict[str, Callable[[], Entries]] = {
         **{name: lambda name=name: _registered(name) for name in REGISTRIES},  # type: ignore[misc]
         "recipes": lambda: _files("robustiqa.training", "recipes"),
@@ -55,11 +67,31 @@ def list_names(
     for place, (name, entries) in enumerate(found.items()):
         if place:
             output.line()
-        output.table(["name", "what it is"], entries or [("none", "")], title="" if kind else name, words=2)
-    output.document(
-        **{name: [{"name": entry, "summary": text} for entry, text in entries] for name, entries in found.items()}
-    )
+        _print(output, entries, "" if kind else name)
+    output.document(**found)
     return 0
+
+
+def _print(output: Output, entries: Entries, title: str = "") -> None:
+    rows = [[str(entry["name"]), entry["summary"]] for entry in entries] or [["none", ""]]
+    output.table(["name", "what it is"], rows, title=title, words=2)
+
+
+def _list_files(output: Output, paths: Sequence[Path], recursive: bool) -> int:
+    """Lists weights files; one that can't be read is a problem with its sentence."""
+    from robustiqa.models.loading import find_weights_files
+
+    entries, problems = [], []
+    for path in find_weights_files(paths, recursive):
+        try:
+            entries.append(describe_file(str(path), path))
+        except WeightsError as error:
+            problems.append({"path": path, "sentence": str(error)})
+    _print(output, entries)
+    for problem in problems:
+        output.note(str(problem["sentence"]))
+    output.document(weights=entries, problems=problems)
+    return 1 if problems else 0
 
 
 def _registered(kind: str) -> Entries:
@@ -69,7 +101,7 @@ def _registered(kind: str) -> Entries:
     for name in registry.names():
         thing = registry.get(name)
         described = sys.modules[thing.__module__] if kind in DESCRIBED_BY_MODULE else thing
-        entries.append((name, _first_line(described.__doc__)))
+        entries.append({"name": name, "summary": _first_line(described.__doc__)})
     return entries
 
 
@@ -84,14 +116,31 @@ def _files(package: str, folder: str) -> Entries:
 
     files = [path for path in (resources.files(package) / folder).iterdir() if path.name.endswith(".toml")]
     texts = {path.name.removesuffix(".toml"): path.read_text(encoding="utf-8") for path in files}
-    return [(name, _first_line(texts[name].lstrip("# "))) for name in sorted(texts)]
+    return [{"name": name, "summary": _first_line(texts[name].lstrip("# "))} for name in sorted(texts)]
 
 
 def _weights() -> Entries:
     from robustiqa.models.loading import shipped_weights
-    from robustiqa.models.weights import file_hash
 
-    return [
-        (name, f"{path.stat().st_size / 1e6:.1f} MB, SHA-256 {file_hash(path)}")
-        for name, path in shipped_weights().items()
-    ]
+    return [describe_file(name, path) for name, path in shipped_weights().items()]
+
+
+def describe_file(name: str, path: Path) -> Entry:
+    """What a weights file says about itself; its tensors are not read.
+
+    Raises:
+        WeightsError: if it can't be read, or what it says can't be meant.
+    """
+    from robustiqa.models.metadata import parse_metadata
+    from robustiqa.models.weights import file_hash, read_metadata
+
+    said = parse_metadata(read_metadata(path), path)
+    size, sha256 = path.stat().st_size, file_hash(path)
+    return {
+        "name": name,
+        "summary": f"{metadata_text(said)}; {size / 1e6:.1f} MB, SHA-256 {sha256}",
+        "path": path,
+        "bytes": size,
+        "sha256": sha256,
+        **metadata_document(said),
+    }
