@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from robustiqa.core import pixels
-from robustiqa.core.checks import check_eval_mode, check_pixels, check_scores, parse_fraction
+from robustiqa.core.balls import Ball, create_ball
+from robustiqa.core.checks import check_eval_mode, check_pixels, check_scores
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import ScoreScale
 from robustiqa.core.objective import Goal, Objective, Push
@@ -176,7 +177,7 @@ class Attack(ABC):
     """Base of every attack. Subclasses are frozen dataclasses of plain values that implement `perturb`.
 
     Args:
-        eps: L-infinity budget in [0, 1] pixel units, a number or a fraction like `"4/255"`; 0 returns the input.
+        eps: Budget in [0, 1] pixel units, in L-infinity if not in `norm`; a number or a fraction like `"4/255"`.
         objective: What to do to the scores.
         seed: Of random starts and searches; combined with each photo's key, so that results do not depend on batches.
     """
@@ -188,12 +189,23 @@ class Attack(ABC):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        parse_fraction(self.eps)
+        create_ball(self.norm, self.eps)  # refuses what is none
+
+    @property
+    def norm(self) -> str:
+        """What `eps` is measured in; a field of attacks that know several norms."""
+        return "linf"
+
+    @final
+    @property
+    def ball(self) -> Ball:
+        """The budget; whatever an attack returns is projected and rounded with it."""
+        return create_ball(self.norm, self.eps)
 
     @property
     def budget(self) -> float:
         """`eps` as a number."""
-        return parse_fraction(self.eps)
+        return self.ball.eps
 
     @abstractmethod
     def perturb(self, oracle: Oracle, images: Tensor, goal: Goal, generators: Sequence[torch.Generator]) -> Tensor:
@@ -250,9 +262,8 @@ class Attack(ABC):
 
     def _run(self, oracle: Oracle, images: Tensor, goal: Goal, names: Sequence[str]) -> _Run:
         generators = [generator(self.seed, name) for name in names]
-        found = self.perturb(oracle, images, goal, generators).detach()
-        adversarial = pixels.project_linf(found, images, self.budget)
-        in_8bit = pixels.to_8bit(adversarial, images, self.budget)
+        adversarial = self.ball.project(self.perturb(oracle, images, goal, generators).detach(), images)
+        in_8bit = self.ball.to_8bit(adversarial, images)
         spent = oracle.queries.clone()
         scores, scores_8bit = oracle.scores(adversarial), oracle.scores(in_8bit)
         oracle.queries = spent  # measuring the result is not part of the attack

@@ -75,14 +75,30 @@ def parse_fraction(value: float | str, name: str = "eps") -> float:
     Raises:
         InputError: unless the value is a number in [0, 1].
     """
-    try:
-        number = float(Fraction(value)) if isinstance(value, str) else float(value)
-    except (ValueError, ZeroDivisionError, TypeError):
-        raise InputError(f"{name} must be a number or a fraction like '4/255', got {value!r}.") from None
+    number = _parse_number(value, name)
     if not (math.isfinite(number) and 0 <= number <= 1):
         hint = f"; did you mean '{value}/255'?" if 1 < number <= 255 and math.isfinite(number) else "."
         raise InputError(f"{name} is in [0, 1] pixel units, got {value}{hint}")
     return number
+
+
+def parse_length(value: float | str, name: str = "eps") -> float:
+    """Reads an L2 length, which may exceed 1, written as a number or as a fraction.
+
+    Raises:
+        InputError: unless the value is a finite number of at least 0.
+    """
+    number = _parse_number(value, name)
+    if not (math.isfinite(number) and number >= 0):
+        raise InputError(f"{name} is an L2 length in [0, 1] pixel units, finite and at least 0, got {value}.")
+    return number
+
+
+def _parse_number(value: float | str, name: str) -> float:
+    try:
+        return float(Fraction(value)) if isinstance(value, str) else float(value)
+    except (ValueError, ZeroDivisionError, TypeError):
+        raise InputError(f"{name} must be a number or a fraction like '4/255', got {value!r}.") from None
 
 
 def check_positive_integer(value: int, name: str) -> None:

@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -34,8 +35,8 @@ class Record:
         attack: The attack without its objective, such as `ifgsm(eps=4/255, steps=10)`; `none` for a clean record.
         goal: `lower`, `raise`, `absolute_shift`, ...; `none` for a clean record.
         variant: `end_to_end` (one perturbation for the photo) or `patchwise` (one for each crop).
-        eps: Budget in [0, 1] units; 0 for a clean record.
-        levels: Whole 8-bit levels of it.
+        eps: Budget in [0, 1] units, in the norm that the attack's label names (see `norm_of`); 0 for a clean record.
+        levels: The most whole 8-bit levels that it lets one value change by.
         clean_score: Score before.
         float_score: Score of the float adversarial image.
         score: Score of the 8-bit adversarial image: the one that counts. Clean records repeat `clean_score`.
@@ -91,6 +92,12 @@ class Record:
                 f"which writes {SCHEMA_VERSION}; use the version that wrote them."
             )
         return Record(**{f.name: values[f.name] for f in fields(Record)})
+
+
+def norm_of(attack: str) -> str:
+    """What an attack's budget is measured in, as its label says: `linf` where it says nothing."""
+    found = re.search(r"\bnorm=(\w+)", attack)
+    return found[1] if found else "linf"
 
 
 def check_finite(records: Iterable[Record]) -> None:

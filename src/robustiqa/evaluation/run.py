@@ -271,7 +271,7 @@ def _attack_records(
             goal=goal,
             variant=variant,
             eps=attack.budget,
-            levels=pixels.whole_levels(attack.budget),
+            levels=attack.ball.levels,
             clean_score=before,
             float_score=in_float,
             score=after,

@@ -15,7 +15,7 @@ from typing import Any
 from robustiqa.core.calibration import Logistic
 from robustiqa.core.errors import InputError
 from robustiqa.evaluation.measures import MEASURES, Condition, Estimate, Group
-from robustiqa.evaluation.records import CLEAN, Record
+from robustiqa.evaluation.records import CLEAN, Record, norm_of
 from robustiqa.evaluation.summary import FEWEST_PHOTOS, SAMPLES, Summary
 from robustiqa.evaluation.views import Array, Evaluation
 from robustiqa.metrics.robustness import score_spread
@@ -118,7 +118,7 @@ class Study:
         same = [
             other
             for other, budget in self.budgets.items()
-            if other.startswith(RANDOM) and budget == self.budgets[attack]
+            if other.startswith(RANDOM) and budget == self.budgets[attack] and norm_of(attack) == norm_of(other)
         ]
         return same[0] if same else None
 

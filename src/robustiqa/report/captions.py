@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robustiqa.evaluation.measures import Condition, Group
-from robustiqa.evaluation.records import CLEAN
+from robustiqa.evaluation.records import CLEAN, norm_of
 from robustiqa.evaluation.study import Study
 from robustiqa.evaluation.summary import LEVEL
 
@@ -43,8 +43,18 @@ def objective_name(objective: str) -> str:
 def budget(study: Study, attack: str) -> str:
     """An attack, its eps, and what is left of it on the 8-bit grid."""
     eps, levels = study.budgets[attack]
+    if norm_of(attack) != "linf":
+        return f"{attack}, {extent(study, attack)}"
     size = "" if "eps=" in attack else f", eps {eps:.4g}"
     return f"{attack}{size}, {levels} whole 8-bit level{'s' * (levels != 1)}"
+
+
+def extent(study: Study, attack: str) -> str:
+    """How large a change an attack may make, in words."""
+    eps, levels = study.budgets[attack]
+    if norm_of(attack) == "l2":
+        return f"at most {eps:.4g} in Euclidean length"
+    return f"at most {levels} of 255 levels"
 
 
 def photographs(study: Study, conditions: Sequence[Condition] = ()) -> str:

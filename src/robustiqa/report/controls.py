@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from robustiqa.evaluation.measures import MEASURES, UNTOUCHED, Condition, Group
+from robustiqa.evaluation.records import norm_of
 from robustiqa.evaluation.study import Study
 from robustiqa.report.captions import budget, notes, objective_name
 from robustiqa.report.cells import cell, heading, marked
@@ -97,9 +98,9 @@ def _control_row(study: Study, group: Group, condition: Condition, ranks: Condit
 
 
 def first_order_table(study: Study) -> Table | None:
-    """The first-order estimate eps * L1 beside what the attack achieved."""
+    """The first-order estimate eps * L1 beside what each L-infinity attack achieved."""
     blocks, conditions = [], []
-    for attack in study.attacks:
+    for attack in (attack for attack in study.attacks if norm_of(attack) == "linf"):
         for objective in study.objectives(attack)[:1]:
             condition = Condition(attack, objective)
             groups = [*study.columns, *(study.comparison.controls if study.comparison else ())]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from robustiqa.evaluation.measures import Condition, Group
+from robustiqa.evaluation.records import norm_of
 from robustiqa.evaluation.study import Study
 from robustiqa.evaluation.views import Array
 from robustiqa.report.captions import budget, objective_name, photographs
@@ -159,6 +160,8 @@ def gradient_norms(study: Study) -> Figure | None:
 def first_order(study: Study, condition: Condition) -> Figure | None:
     """The first-order estimate against the achieved change, photograph by photograph, both axes logarithmic."""
     eps, levels = study.budgets[condition.attack]
+    if norm_of(condition.attack) != "linf":  # the records hold the norm that goes with L-infinity
+        return None
     floor = FLOOR * study.evaluation.scale(study.columns[0].labels[0]).span
     points: dict[str, tuple[Array, Array]] = {}
     ratios: dict[Group, Array] = {}

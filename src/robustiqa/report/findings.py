@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from robustiqa.evaluation.measures import UNTOUCHED, Condition, Estimate, Group
+from robustiqa.evaluation.records import norm_of
 from robustiqa.evaluation.study import Study
-from robustiqa.report.captions import objective_name, photographs
+from robustiqa.report.captions import extent, objective_name, photographs
 from robustiqa.report.tables import number
 
 HARDLY_VISIBLE = 4  # 8-bit levels a pixel; at 4/255 people hardly see a signed-gradient pattern on a photograph
@@ -143,8 +144,7 @@ def _strongest(study: Study, condition: Condition) -> Iterator[str]:
     worst = max(others, key=lambda other: moved[other])
     points = _on_each(study, "rmse_change", worst, 1, "points")
     if worst != condition and points:
-        levels = f"at most {study.budgets[worst.attack][1]} of 255 levels"
-        yield f"The strongest attack here, {worst.attack}, {levels}, moves a score by {points}."
+        yield f"The strongest attack here, {worst.attack}, {extent(study, worst.attack)}, moves a score by {points}."
 
 
 def _accuracy(study: Study) -> Iterator[str]:
@@ -184,9 +184,9 @@ def _seeds(group: Group) -> str:
 
 
 def _attack(study: Study, condition: Condition) -> str:
-    levels = study.budgets[condition.attack][1]
-    seen = "A hardly visible change" if levels <= HARDLY_VISIBLE else "A change"
-    return f"{seen}, at most {levels} of 255 levels a pixel ({condition.attack}),"
+    seen = "A hardly visible change" if study.budgets[condition.attack][1] <= HARDLY_VISIBLE else "A change"
+    each = " a pixel" if norm_of(condition.attack) == "linf" else ""
+    return f"{seen}, {extent(study, condition.attack)}{each} ({condition.attack}),"
 
 
 def _scale(study: Study) -> str:

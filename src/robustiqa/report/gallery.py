@@ -152,7 +152,7 @@ def _item(photo: Photo, attack: NamedAttack, models: Mapping[str, QualityModel],
         key=photo.key,
         mos=photo.mos,
         attack=attack.label,
-        levels=pixels.whole_levels(attack.budget),
+        levels=attack.ball.levels,
         attacked_on=next(iter(results)),
         ssim=float(pixels.ssim(shown.images_8bit, shown.clean_images)),
         scores=tuple(
