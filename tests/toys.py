@@ -101,3 +101,49 @@ class CountingModel(ModelWrapper):
 
     def _count_backward(self, gradient: Tensor) -> None:
         self.backwards += len(gradient)
+
+
+class QuadraticModel(QualityModel):
+    """`-||matrix @ (image - peak)||^2` on plain pixels: concave, largest at `peak`.
+
+    Args:
+        matrix: (K, 3 * H * W).
+        peak: (3, H, W).
+    """
+
+    def __init__(self, matrix: Tensor, peak: Tensor) -> None:
+        super().__init__(*PLAIN)
+        self.matrix = nn.Parameter(matrix.clone())
+        self.peak = nn.Parameter(peak.clone())
+
+    @staticmethod
+    def random(side: int = 4, seed: int = 0, peak: Tensor | None = None) -> QuadraticModel:
+        """A normal square matrix in double precision, in eval mode; the peak is mid-gray if none is given."""
+        draw = torch.Generator().manual_seed(seed)
+        count = 3 * side * side
+        matrix = torch.randn(count, count, generator=draw, dtype=torch.float64)
+        middle = torch.full((3, side, side), 0.5, dtype=torch.float64)
+        return QuadraticModel(matrix, middle if peak is None else peak).double().eval()
+
+    def raw_scores(self, normalized: Tensor) -> Tensor:
+        return -((normalized - self.peak).flatten(1) @ self.matrix.T).square().sum(1)
+
+
+class RecordingModel(ModelWrapper):
+    """Keeps what the inner model is asked.
+
+    Attributes:
+        asked: Batches of images, in order.
+        answers: Their scores, (N,) each.
+    """
+
+    def __init__(self, model: QualityModel) -> None:
+        super().__init__(model)
+        self.asked: list[Tensor] = []
+        self.answers: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.model(images)
+        self.asked.append(images.detach().clone())
+        self.answers.append(scores.detach().clone())
+        return scores

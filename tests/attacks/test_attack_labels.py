@@ -50,6 +50,11 @@ class Future(NamedAttack):
             "ifgsm(eps=4/255, steps=10, step_size=1/255, random_start=True, seed=3)",
         ),
         ("random_sign", {"eps": "1/255", "seed": 1}, "random_sign(eps=1/255, seed=1)"),
+        ("apgd", {}, "apgd(eps=4/255, steps=50)"),
+        ("apgd", {"norm": "l2", "eps": 3, "restarts": 2}, "apgd(eps=3, norm=l2, steps=50, restarts=2)"),
+        ("apgd", {"eot": 4, "tolerance": 0.5, "seed": 1}, "apgd(eps=4/255, eot=4, tolerance=0.5, steps=50, seed=1)"),
+        ("mifgsm", {}, "mifgsm(eps=4/255, steps=10, step_size=0.00156862745098, decay=1.0)"),
+        ("mifgsm", {"norm": "l2", "eps": ".5"}, "mifgsm(eps=0.5, norm=l2, steps=10, step_size=0.05, decay=1.0)"),
     ],
 )
 def test_a_label_is_the_attack_without_its_objective(name: str, options: dict[str, Any], label: str) -> None:

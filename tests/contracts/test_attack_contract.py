@@ -23,15 +23,17 @@ from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 BUDGETS: list[float | str] = [0.001, 0.01, "4/255", "8/255"]
 CONTROLS = ("random_sign",)
 ON_TOP: dict[str, dict[str, Any]] = {"random_start": {"random_start": True}}  # options worth a variant each
+CHEAP: dict[str, dict[str, Any]] = {"apgd": {"steps": 8}}  # what keeps a slow attack affordable on toys
 
 
 def variants() -> list[NamedAttack]:
-    """Every attack with its defaults, and once more with each of `ON_TOP` that it has."""
+    """Every attack with its defaults but for `CHEAP`, and once more with each of `ON_TOP` that it has."""
     found = []
     for name in attacks.names():
-        found.append(create_attack(name))
+        cheap = CHEAP.get(name, {})
+        found.append(create_attack(name, **cheap))
         fields = getattr(attacks.get(name), "__dataclass_fields__", {})
-        found += [create_attack(name, **options) for key, options in ON_TOP.items() if key in fields]
+        found += [create_attack(name, **cheap, **options) for key, options in ON_TOP.items() if key in fields]
     return found
 
 

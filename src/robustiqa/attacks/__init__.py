@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 attacks: Registry[NamedAttack] = Registry(
     "attack",
     {
+        "apgd": "robustiqa.attacks.apgd:APGD",
         "fgsm": "robustiqa.attacks.gradient:FGSM",
         "ifgsm": "robustiqa.attacks.gradient:IFGSM",
+        "mifgsm": "robustiqa.attacks.mifgsm:MIFGSM",
         "random_sign": "robustiqa.attacks.random_sign:RandomSign",
     },
 )

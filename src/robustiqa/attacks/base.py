@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robustiqa.attacks.objectives import create_objective
 from robustiqa.core.attack import Attack
+from robustiqa.core.balls import uniform_noise
 from robustiqa.core.errors import InputError
 from robustiqa.core.objective import Objective
 
@@ -18,6 +19,11 @@ from robustiqa.core.objective import Objective
 def pixel_field(default: float | str | None, *, resolved: str) -> Any:
     """A dataclass field in pixel units; `resolved` names the attribute that holds it as a number."""
     return field(default=default, metadata={"pixels": resolved})
+
+
+def quiet_field(default: Any) -> Any:
+    """A dataclass field that labels leave out while it is at its default."""
+    return field(default=default, metadata={"quiet": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +66,10 @@ class GradientAttack(NamedAttack):
         super().__post_init__()
         objective = create_objective(self.objective)
         if objective.flat_at_start and not self.leaves_clean_image:
+            able = self.name if hasattr(self, "random_start") else "ifgsm"
             raise InputError(
                 f"{self.name!r} starts at the clean image, where {objective.name!r} has no gradient; "
-                "use 'ifgsm' with random_start=True, or another objective."
+                f"use {able!r} with random_start=True, or another objective."
             )
 
     @property
@@ -73,16 +80,16 @@ class GradientAttack(NamedAttack):
 
 def random_in_ball(images: Tensor, eps: float, generators: Sequence[torch.Generator]) -> Tensor:
     """Images (N, 3, H, W) plus a uniform draw from [-eps, eps]; each photo draws from its own generator."""
-    draws = [torch.rand(images.shape[1:], generator=draw, device=draw.device) for draw in generators]
-    return images + eps * (2 * torch.stack(draws).to(images) - 1)
+    return images + eps * uniform_noise(images, generators)
 
 
 def _shown(attack: NamedAttack, part: Field[Any]) -> str:
-    """`name=value` of one field, or nothing for a seed of 0 and an option that is off, as by default."""
+    """`name=value` of one field, or nothing for a seed of 0 and an option that is off or quiet, as by default."""
     value = getattr(attack, part.metadata.get("pixels", part.name))
     if "pixels" in part.metadata:
-        return f"{part.name}={pixel_text(value)}"
-    off_by_default = value is part.default and (value is None or value is False)
+        return f"{part.name}={pixel_text(value) if attack.norm == 'linf' else f'{value:.12g}'}"
+    quiet = part.metadata.get("quiet") and value == part.default
+    off_by_default = quiet or (value is part.default and (value is None or value is False))
     if off_by_default or (part.name == "seed" and value == 0):
         return ""
     return f"{part.name}={value}"

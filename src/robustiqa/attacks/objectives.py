@@ -178,7 +178,7 @@ class Target(Objective):
 
     def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
         """One goal: minus the squared distance to `score`."""
-        return (_Approach(self.score),)
+        return (Approach(self.score),)
 
 
 @dataclass(frozen=True)
@@ -194,14 +194,37 @@ class _Shift:
 
 
 @dataclass(frozen=True)
-class _Approach:
+class Approach:
+    """The goal of `target`: minus the squared distance to `score`."""
+
     score: float
 
     def __call__(self, scores: Tensor) -> Tensor:
+        """Largest, 0, at the target."""
         return -((scores - self.score) ** 2)
 
-    def at(self, rows: Tensor) -> _Approach:
+    def at(self, rows: Tensor) -> Approach:
+        """The target of some photos, which is that of all."""
         return self
+
+
+@dataclass(frozen=True)
+class OneGoal(Objective):
+    """One of an objective's goals, to be run by itself.
+
+    Args:
+        objective: What it is of.
+        place: Which of its goals.
+    """
+
+    name: ClassVar[str] = "one_goal"
+
+    objective: Objective
+    place: int
+
+    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
+        """That goal."""
+        return (self.objective.goals(clean_scores, scale)[self.place],)
 
 
 def _push_apart(clean_scores: Tensor, threshold: float) -> Goal:

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from robustiqa.attacks.base import NamedAttack
-from robustiqa.attacks.objectives import create_objective
+from robustiqa.attacks.objectives import OneGoal, create_objective
 from robustiqa.core.attack import AttackResult, CleanPass, clean_pass
 from robustiqa.core.checks import check_pixels, check_positive_integer
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import ScoreScale
-from robustiqa.core.objective import Goal, Objective
 
 
 class CropModel(Protocol):
@@ -104,7 +103,7 @@ def attack_patchwise(
     names = [f"{photo}#{place}" for photo in photos for place in range(count)]
     objective = create_objective(attack.objective)
     runs = [
-        replace(attack, objective=_OneGoal(objective, place))
+        replace(attack, objective=OneGoal(objective, place))
         for place in range(len(objective.goals(images.new_zeros(1), ScoreScale())))
     ]
     parts: list[list[AttackResult]] = [[] for _ in runs]  # a list of chunks for each goal
@@ -113,19 +112,6 @@ def attack_patchwise(
         for run, found in zip(runs, parts, strict=True):
             found.append(run(model.model, pixels, keys=named, clean=clean))
     return _keep_largest_change([_joined(found, count) for found in parts])
-
-
-@dataclass(frozen=True)
-class _OneGoal(Objective):
-    """One of an objective's goals, to be run by itself."""
-
-    name: ClassVar[str] = "one_goal"
-
-    objective: Objective
-    place: int
-
-    def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
-        return (self.objective.goals(clean_scores, scale)[self.place],)
 
 
 def _chunks(crops: Tensor, names: list[str], size: int) -> list[tuple[Tensor, list[str]]]:
