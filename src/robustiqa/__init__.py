@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what the table below says, in the words of type checkers and editors
     from robustiqa.attacks import create_attack as create_attack
     from robustiqa.attacks.objectives import create_objective as create_objective
+    from robustiqa.attacks.security_curve import SecurityCurve as SecurityCurve
+    from robustiqa.attacks.security_curve import security_curve as security_curve
     from robustiqa.core.attack import Attack as Attack
     from robustiqa.core.attack import AttackResult as AttackResult
     from robustiqa.core.dataset import Dataset as Dataset
@@ -62,6 +64,7 @@ _TABLE = {
     "RobustIQAError": "robustiqa.core.errors:RobustIQAError",
     "RunOptions": "robustiqa.training.loop:RunOptions",
     "ScoreScale": "robustiqa.core.model:ScoreScale",
+    "SecurityCurve": "robustiqa.attacks.security_curve:SecurityCurve",
     "StandardizedNormRegularization": "robustiqa.defenses.standardized_norm:StandardizedNormRegularization",
     "TrainingSpec": "robustiqa.training.spec:TrainingSpec",
     "as_metric": "robustiqa.models.as_metric:as_metric",
@@ -73,6 +76,7 @@ _TABLE = {
     "load_recipe": "robustiqa.training.spec:load_recipe",
     "read_image": "robustiqa.core.image_files:read_image",
     "report": "robustiqa.report:report",
+    "security_curve": "robustiqa.attacks.security_curve:security_curve",
     "train": "robustiqa.training.loop:train",
     "write_png": "robustiqa.core.image_files:write_png",
 }
