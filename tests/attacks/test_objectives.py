@@ -114,6 +114,17 @@ def test_goals_treat_images_one_by_one(objective: Objective) -> None:
 
 
 @pytest.mark.parametrize("objective", every_objective(), ids=lambda objective: objective.name)
+def test_a_goal_in_other_units_is_multiplied_by_their_ratio_to_its_degree(objective: Objective) -> None:
+    moved = SCORES + torch.tensor([3.0, -2.0, 1.0, -4.0])
+    fields = {name: value / 10 for name, value in FIELDS.get(objective.name, {}).items()}
+    in_tenths = create_objective(objective.name, **fields).goals(SCORES / 10, ScoreScale(0, 10))
+    for goal, other in zip(objective.goals(SCORES, ScoreScale()), in_tenths, strict=True):
+        assert goal.degree == other.degree
+        torch.testing.assert_close(other(moved / 10), goal(moved) / 10**goal.degree)
+        assert goal.at(torch.tensor([2, 0])).degree == goal.degree
+
+
+@pytest.mark.parametrize("objective", every_objective(), ids=lambda objective: objective.name)
 def test_an_objective_is_plain_data(objective: Objective) -> None:
     names = {type(one).__name__: type(one) for one in every_objective()}
     assert eval(repr(objective), names) == objective

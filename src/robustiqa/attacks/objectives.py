@@ -189,6 +189,10 @@ class _Shift:
     def __call__(self, scores: Tensor) -> Tensor:
         return (scores - self.clean_scores).abs() ** self.power
 
+    @property
+    def degree(self) -> int:
+        return self.power
+
     def at(self, rows: Tensor) -> _Shift:
         return replace(self, clean_scores=self.clean_scores[rows])
 
@@ -202,6 +206,11 @@ class Approach:
     def __call__(self, scores: Tensor) -> Tensor:
         """Largest, 0, at the target."""
         return -((scores - self.score) ** 2)
+
+    @property
+    def degree(self) -> int:
+        """2: a squared difference."""
+        return 2
 
     def at(self, rows: Tensor) -> Approach:
         """The target of some photos, which is that of all."""

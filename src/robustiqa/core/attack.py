@@ -87,6 +87,7 @@ class Oracle:
     """The model as an attack may see it; counts every query and every gradient, an image at a time.
 
     Attributes:
+        scale: What the scores lie on.
         queries: Forward passes so far, (N,), the clean one not counted.
         gradients: Backward passes so far, (N,), the clean one counted once a run that uses it.
     """
@@ -97,6 +98,7 @@ class Oracle:
         self._clean = clean
         self.clean_scores = clean_scores
         self.white_box = False
+        self.scale: ScoreScale = getattr(model, "scale", ScoreScale())
         self.queries = torch.zeros(len(images), dtype=torch.long)
         self.gradients = torch.zeros(len(images), dtype=torch.long)
 
@@ -256,8 +258,8 @@ class Attack(ABC):
                 clean_scores = clean.scores
             oracle = Oracle(model, images, clean_scores, clean)
             oracle.white_box = self.threat_model == "white-box"
-            scale = getattr(model, "scale", ScoreScale())
-            runs = [self._run(oracle, images, goal, names) for goal in self.objective.goals(clean_scores, scale)]
+            goals = self.objective.goals(clean_scores, oracle.scale)
+            runs = [self._run(oracle, images, goal, names) for goal in goals]
         return _keep_largest_change(images, clean_scores, runs, oracle)
 
     def _run(self, oracle: Oracle, images: Tensor, goal: Goal, names: Sequence[str]) -> _Run:

@@ -19,6 +19,11 @@ class Goal(Protocol):
         """Larger is better for the attacker."""
         ...
 
+    @property
+    def degree(self) -> int:
+        """The power of a score difference that the value is: for attacks that put it in other units."""
+        ...
+
     def at(self, rows: Tensor) -> Goal:
         """The goal of some photos of the batch, by place: for attacks that go on with a part of it."""
         ...
@@ -33,6 +38,11 @@ class Push:
     def __call__(self, scores: Tensor) -> Tensor:
         """The signed scores."""
         return self.signs * scores
+
+    @property
+    def degree(self) -> int:
+        """1: the score itself."""
+        return 1
 
     def at(self, rows: Tensor) -> Push:
         """The directions of some photos."""
