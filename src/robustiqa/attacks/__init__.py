@@ -16,6 +16,7 @@ attacks: Registry[NamedAttack] = Registry(
         "fgsm": "robustiqa.attacks.gradient:FGSM",
         "ifgsm": "robustiqa.attacks.gradient:IFGSM",
         "mifgsm": "robustiqa.attacks.mifgsm:MIFGSM",
+        "perceptual": "robustiqa.attacks.perceptual:Perceptual",
         "random_sign": "robustiqa.attacks.random_sign:RandomSign",
     },
 )
