@@ -18,15 +18,12 @@ from robustiqa.attacks.base import NamedAttack
 from robustiqa.attacks.objectives import objectives
 from robustiqa.core.attack import AttackResult
 from robustiqa.core.errors import InputError
+from tests.attack_options import CHEAP
 from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
 BUDGETS: list[float | str] = [0.001, 0.01, "4/255", "8/255"]
 CONTROLS = ("random_sign",)
 ON_TOP: dict[str, dict[str, Any]] = {"random_start": {"random_start": True}}  # options worth a variant each
-CHEAP: dict[str, dict[str, Any]] = {  # what keeps a slow attack affordable on toys
-    "apgd": {"steps": 8},
-    "perceptual": {"steps": 10},
-}
 
 
 def variants() -> list[NamedAttack]:

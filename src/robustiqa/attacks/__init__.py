@@ -18,6 +18,7 @@ attacks: Registry[NamedAttack] = Registry(
         "mifgsm": "robustiqa.attacks.mifgsm:MIFGSM",
         "perceptual": "robustiqa.attacks.perceptual:Perceptual",
         "random_sign": "robustiqa.attacks.random_sign:RandomSign",
+        "score_boundary": "robustiqa.attacks.score_boundary:ScoreBoundary",
     },
 )
 

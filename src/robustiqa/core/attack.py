@@ -87,9 +87,9 @@ class Oracle:
     """The model as an attack may see it; counts every query and every gradient, an image at a time.
 
     Attributes:
-        scale: What the scores lie on.
         queries: Forward passes so far, (N,), the clean one not counted.
         gradients: Backward passes so far, (N,), the clean one counted once a run that uses it.
+        scale: The model's score scale; 0 to 100 for a module that has none.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, clean_scores: Tensor, clean: CleanPass | None) -> None:

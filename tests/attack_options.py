@@ -1,0 +1,15 @@
+"""Options under which tests that go over every attack run one whose defaults are too much work for that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CHEAP: dict[str, dict[str, Any]] = {
+    "apgd": {"steps": 8},
+    "nes": {"steps": 8, "samples": 24},
+    "perceptual": {"steps": 10},
+    # By default its ball is the JND, and eps does not bind; at this eps random signs have the same ball.
+    "score_boundary": {"eps": "8/255", "query_budget": 60, "search_trials": 20, "refine_queries": 20},
+    "spsa": {"steps": 8, "samples": 24},
+    "square": {"queries": 400},
+}
