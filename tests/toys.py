@@ -147,3 +147,14 @@ class RecordingModel(ModelWrapper):
         self.asked.append(images.detach().clone())
         self.answers.append(scores.detach().clone())
         return scores
+
+
+class Nearness(QualityModel):
+    """Highest at one image."""
+
+    def __init__(self, summit: Tensor) -> None:
+        super().__init__(*PLAIN)
+        self.summit = summit
+
+    def raw_scores(self, normalized: Tensor) -> Tensor:
+        return -(normalized - self.summit).abs().flatten(1).sum(1)

@@ -16,9 +16,12 @@ attacks: Registry[NamedAttack] = Registry(
         "fgsm": "robustiqa.attacks.gradient:FGSM",
         "ifgsm": "robustiqa.attacks.gradient:IFGSM",
         "mifgsm": "robustiqa.attacks.mifgsm:MIFGSM",
+        "nes": "robustiqa.attacks.estimated_gradient:NES",
         "perceptual": "robustiqa.attacks.perceptual:Perceptual",
         "random_sign": "robustiqa.attacks.random_sign:RandomSign",
         "score_boundary": "robustiqa.attacks.score_boundary:ScoreBoundary",
+        "spsa": "robustiqa.attacks.estimated_gradient:SPSA",
+        "square": "robustiqa.attacks.square:Square",
     },
 )
 
