@@ -14,10 +14,11 @@ from torch import Tensor
 from robustiqa.core.calibration import Affine
 from robustiqa.core.errors import UnknownNameError, WeightsError
 from robustiqa.core.model import ScoreScale
+from robustiqa.core.tensor_files import write_tensors
 from robustiqa.models import create_model
 from robustiqa.models.check import check_weights
 from robustiqa.models.loading import shipped_weights
-from robustiqa.models.weights import file_hash, save_state
+from robustiqa.models.weights import file_hash
 from tests.golden import published_state
 
 State = dict[str, Tensor]
@@ -31,7 +32,7 @@ def state() -> State:
 
 
 def written(state: State, path: Path, **said: Any) -> Path:
-    save_state(state, path, {"model": "hyperiqa", "options": LIGHT, **said})
+    write_tensors(path, state, {"model": "hyperiqa", "options": LIGHT, **said})
     return path
 
 

@@ -14,7 +14,9 @@ from robustiqa.core.calibration import Calibration
 from robustiqa.core.errors import WeightsError
 from robustiqa.core.model import QualityModel, ScoreScale
 from robustiqa.core.registry import did_you_mean
+from robustiqa.core.tensor_files import write_tensors
 from robustiqa.models import models
+from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.metadata import Metadata, describe_calibration, parse_metadata
 from robustiqa.models.weights import (
     KeyMap,
@@ -22,7 +24,6 @@ from robustiqa.models.weights import (
     check_entries,
     load_strictly,
     read_weights,
-    save_state,
     save_weights,
 )
 
@@ -150,6 +151,18 @@ def scoring_of(
     return said.scale or scale, said.calibration or calibration
 
 
+def load_whole_photo_model(weights: str | Path) -> QualityModel:
+    """As `load_model`, for photographs of any size: where the network takes crops, the mean over the covering grid.
+
+    Photographs smaller than a crop are extended by reflection.
+
+    Raises:
+        WeightsError: if the file does not fit.
+    """
+    model = load_model(weights)
+    return model if model.crop_size is None else CropAverage(model, small="pad").eval()
+
+
 def save_model(model: QualityModel, path: Path, name: str, options: dict[str, Any], **more: Any) -> None:
     """Writes a model's weights with all that `load_model` needs, and `more` metadata (dataset, training spec, ...).
 
@@ -194,7 +207,7 @@ def save_calibrated(
     check_entries(model.state_dict(), state, f"{name!r}")
     scoring = _scoring(ScoreScale(), describe_calibration(calibration, fitted_on))
     owned = {entry: value.contiguous().clone() for entry, value in state.items()}  # tied entries would be refused
-    save_state(owned, path, {**file.metadata, "model": name, "options": options, **scoring})
+    write_tensors(path, owned, {**file.metadata, "model": name, "options": options, **scoring})
 
 
 def _scoring(scale: ScoreScale, calibration: dict[str, Any]) -> dict[str, Any]:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
 from robustiqa.core.errors import WeightsError
+from robustiqa.core.tensor_files import METADATA_KEY as METADATA_KEY
+from robustiqa.core.tensor_files import SCHEMA_VERSION as SCHEMA_VERSION
+from robustiqa.core.tensor_files import file_hash as file_hash
+from robustiqa.core.tensor_files import read_tensors, write_tensors
 
-SCHEMA_VERSION = 1
-METADATA_KEY = "robustiqa"
 NESTED_UNDER = ("model", "state_dict", "params")  # published files wrap the state dict in one of these
 
 
@@ -76,9 +74,9 @@ def read_weights(path: Path) -> WeightsFile:
         raise WeightsError(f"there is no weights file {path}.")
     metadata: dict[str, Any] = {}
     if path.suffix == ".safetensors":
-        with _opened(path) as file:
-            metadata = _metadata_in(file.metadata(), path)
-            state: Any = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        file = read_tensors(path)
+        metadata = file.metadata
+        state: Any = file.tensors
     else:
         state = _read_pickle(path)
     beside: dict[str, Any] = {}
@@ -99,27 +97,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         raise WeightsError(f"there is no weights file {path}.")
     if path.suffix != ".safetensors":
         return {}
-    with _opened(path) as file:
-        return _metadata_in(file.metadata(), path)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, "pt") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a safetensors file or is cut short ({error}).") from None
-
-
-def _metadata_in(header: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads((header or {}).get(METADATA_KEY, "{}"))
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise WeightsError(f"{path} has metadata that is no JSON object; the file was not written by robustiqa.")
-    return said
+    return read_tensors(path, tensors=False).metadata
 
 
 def _read_pickle(path: Path) -> Any:
@@ -218,12 +196,6 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], what: str) -> 
     module.load_state_dict(dict(state))
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, 16 hexadecimal digits; what records name weights by."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
 def state_hash(module: nn.Module) -> str:
     """SHA-256 over names, shapes and bytes of a module's state, 16 hexadecimal digits; equal weights, equal hash."""
     digest = hashlib.sha256()
@@ -234,7 +206,7 @@ def state_hash(module: nn.Module) -> str:
 
 
 def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any], dtype: torch.dtype | None = None) -> None:
-    """Writes a module's state dict as `save_state` does.
+    """Writes a module's state dict as safetensors with metadata, whole or not at all.
 
     Args:
         module: Whose state dict to write.
@@ -242,26 +214,4 @@ def save_weights(module: nn.Module, path: Path, metadata: Mapping[str, Any], dty
         metadata: Model name and options, scale, calibration, dataset, training spec: anything JSON holds.
         dtype: What to store floating-point entries as; their own type if None.
     """
-    state = {
-        name: value.detach().to("cpu", dtype if dtype and value.is_floating_point() else None).contiguous()
-        for name, value in module.state_dict().items()
-    }
-    save_state(state, path, metadata)
-
-
-def save_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, Any]) -> None:
-    """Writes a safetensors file with metadata: beside the target, synced, then renamed, so that no kill leaves half.
-
-    Args:
-        state: Named tensors on the CPU, contiguous, each with memory of its own.
-        path: Where to.
-        metadata: Anything JSON holds; the schema version is added.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    text = json.dumps({**metadata, "schema_version": SCHEMA_VERSION}, sort_keys=True)
-    save_file(dict(state), beside, metadata={METADATA_KEY: text})
-    beside.chmod(0o644)  # safetensors makes it private
-    with beside.open("rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
+    write_tensors(path, module.state_dict(), metadata, dtype)
