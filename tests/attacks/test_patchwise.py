@@ -11,6 +11,7 @@ from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel, ScoreScale
 from robustiqa.models.crop_average import CropAverage
 from tests.attack_options import CHEAP
+from tests.learned import LearnedState
 from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
 SIDE = 8
@@ -110,8 +111,8 @@ def test_each_photo_keeps_its_own_goal_with_the_crops_that_belong_to_it() -> Non
 
 @pytest.mark.parametrize("name", attacks.names())
 @pytest.mark.parametrize("chunk", [1, 5, 12])
-def test_the_result_does_not_depend_on_the_chunk(name: str, chunk: int) -> None:
-    attack = create_attack(name, **CHEAP.get(name, {}))
+def test_the_result_does_not_depend_on_the_chunk(name: str, chunk: int, learned: LearnedState) -> None:
+    attack = learned(create_attack(name, **CHEAP.get(name, {})), ConvModel().eval())
     whole = attack_patchwise(attack, averaged(), photos(), chunk=100)
     parts = attack_patchwise(attack, averaged(), photos(), chunk=chunk)
     torch.testing.assert_close(parts.scores_8bit, whole.scores_8bit, rtol=1e-5, atol=0)

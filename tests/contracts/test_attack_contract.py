@@ -19,6 +19,7 @@ from robustiqa.attacks.objectives import objectives
 from robustiqa.core.attack import AttackResult
 from robustiqa.core.errors import InputError
 from tests.attack_options import CHEAP
+from tests.learned import LearnedState
 from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
 BUDGETS: list[float | str] = [0.001, 0.01, "4/255", "8/255"]
@@ -42,7 +43,13 @@ def with_options(attack: NamedAttack, **options: Any) -> NamedAttack:
 
 
 def parametrized(chosen: list[NamedAttack]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("attack", chosen, ids=lambda attack: attack.label)
+    return pytest.mark.parametrize("attack", chosen, ids=lambda attack: attack.label, indirect=True)
+
+
+@pytest.fixture
+def attack(request: pytest.FixtureRequest, learned: LearnedState) -> NamedAttack:
+    """The attack, with the learned state that it needs, if any; it is fitted to `model_and_photos`' model."""
+    return learned(request.param, model_and_photos()[0])
 
 
 every_attack = parametrized(variants())
@@ -168,16 +175,20 @@ def test_order_and_company_of_photos_do_not_matter(attack: NamedAttack) -> None:
 
 @every_real_attack
 @pytest.mark.parametrize("seed", [0, 1])
-def test_an_attack_beats_random_signs_of_the_same_size(attack: NamedAttack, seed: int) -> None:
+def test_an_attack_beats_random_signs_of_the_same_size(attack: NamedAttack, seed: int, learned: LearnedState) -> None:
     model, photos = ConvModel(seed).eval(), toy_photos(8, 24, seed)
+    attack = learned(attack, model)
     noise = create_attack("random_sign", eps=attack.eps)(model, photos)
     assert mean_change(attack(model, photos)) > 3 * mean_change(noise)
 
 
 @every_real_attack
 @pytest.mark.parametrize(("objective", "sign"), [("lower", -1), ("raise", 1)])
-def test_a_directed_attack_moves_scores_its_way(attack: NamedAttack, objective: str, sign: int) -> None:
+def test_a_directed_attack_moves_scores_its_way(
+    attack: NamedAttack, objective: str, sign: int, learned: LearnedState
+) -> None:
     model, photos = ConvModel(2).eval(), toy_photos(6)
+    attack = learned(attack, model)
     result = with_options(attack, objective=objective)(model, photos)
     assert (sign * (result.scores_8bit - result.clean_scores) > 0).all()
 

@@ -13,8 +13,10 @@ attacks: Registry[NamedAttack] = Registry(
     "attack",
     {
         "apgd": "robustiqa.attacks.apgd:APGD",
+        "facpa": "robustiqa.attacks.generator:FACPA",
         "fgsm": "robustiqa.attacks.gradient:FGSM",
         "ifgsm": "robustiqa.attacks.gradient:IFGSM",
+        "korhonen": "robustiqa.attacks.surrogate:Korhonen",
         "mifgsm": "robustiqa.attacks.mifgsm:MIFGSM",
         "nes": "robustiqa.attacks.estimated_gradient:NES",
         "perceptual": "robustiqa.attacks.perceptual:Perceptual",
@@ -22,6 +24,7 @@ attacks: Registry[NamedAttack] = Registry(
         "score_boundary": "robustiqa.attacks.score_boundary:ScoreBoundary",
         "spsa": "robustiqa.attacks.estimated_gradient:SPSA",
         "square": "robustiqa.attacks.square:Square",
+        "uap": "robustiqa.attacks.universal:UAP",
     },
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -55,6 +55,11 @@ class NamedAttack(Attack):
         shown = [_shown(self, part) for part in ordered if part.name != "objective"]
         return f"{self.name}({', '.join(text for text in shown if text)})"
 
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What the attack brings along that its fields only point at, as plain values; nothing for most."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class GradientAttack(NamedAttack):
@@ -88,6 +93,9 @@ def _shown(attack: NamedAttack, part: Field[Any]) -> str:
     value = getattr(attack, part.metadata.get("pixels", part.name))
     if "pixels" in part.metadata:
         return f"{part.name}={pixel_text(value) if attack.norm == 'linf' else f'{value:.12g}'}"
+    if "file" in part.metadata:  # what it holds counts, not where it lies
+        text = getattr(attack, part.metadata["file"])
+        return f"{part.name}={text}" if text else ""
     quiet = part.metadata.get("quiet") and value == part.default
     off_by_default = quiet or (value is part.default and (value is None or value is False))
     if off_by_default or (part.name == "seed" and value == 0):

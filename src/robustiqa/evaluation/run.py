@@ -130,6 +130,7 @@ def _describe(
     info: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The run as plain values: its identity, and what captions need."""
+    learned = {attack.label: dict(attack.provenance) for attack in attacks if attack.provenance}
     return {
         "models": {
             label: {
@@ -147,6 +148,7 @@ def _describe(
         "batch_size": batch_size,
         "small": small,
         "info": dict(info),
+        **({"learned": learned} if learned else {}),
     }
 
 
