@@ -43,6 +43,9 @@ if TYPE_CHECKING:  # what the table below says, in the words of type checkers an
     from robustiqa.models.as_metric import as_metric as as_metric
     from robustiqa.models.crop_average import CropAverage as CropAverage
     from robustiqa.report import report as report
+    from robustiqa.training.attack_fitting import FitOptions as FitOptions
+    from robustiqa.training.attack_fitting import create_fit as create_fit
+    from robustiqa.training.attack_fitting import fit_attack as fit_attack
     from robustiqa.training.loop import RunOptions as RunOptions
     from robustiqa.training.loop import train as train
     from robustiqa.training.spec import TrainingSpec as TrainingSpec
@@ -57,6 +60,7 @@ _TABLE = {
     "DoubleBackward": "robustiqa.defenses.norm_regularization:DoubleBackward",
     "Evaluation": "robustiqa.evaluation.views:Evaluation",
     "FiniteDifference": "robustiqa.defenses.norm_regularization:FiniteDifference",
+    "FitOptions": "robustiqa.training.attack_fitting:FitOptions",
     "NormRegularization": "robustiqa.defenses.norm_regularization:NormRegularization",
     "Objective": "robustiqa.core.objective:Objective",
     "Penalty": "robustiqa.core.penalty:Penalty",
@@ -70,9 +74,11 @@ _TABLE = {
     "as_metric": "robustiqa.models.as_metric:as_metric",
     "create_attack": "robustiqa.attacks:create_attack",
     "create_dataset": "robustiqa.datasets:create_dataset",
+    "create_fit": "robustiqa.training.attack_fitting:create_fit",
     "create_model": "robustiqa.models:create_model",
     "create_objective": "robustiqa.attacks.objectives:create_objective",
     "evaluate": "robustiqa.evaluation.run:evaluate",
+    "fit_attack": "robustiqa.training.attack_fitting:fit_attack",
     "load_recipe": "robustiqa.training.spec:load_recipe",
     "read_image": "robustiqa.core.image_files:read_image",
     "report": "robustiqa.report:report",

@@ -15,6 +15,7 @@ from robustiqa.cli import (
     demo,
     doctor,
     evaluate,
+    fit,
     listing,
     output,
     report,
@@ -54,6 +55,7 @@ app.command()(demo.demo)
 app.command()(score.score)
 app.command()(attack.attack)
 app.command()(train.train)
+app.command()(fit.fit)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(reproduce.reproduce)

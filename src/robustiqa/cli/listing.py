@@ -19,6 +19,7 @@ from robustiqa.core.registry import did_you_mean
 REGISTRIES = {
     "models": "robustiqa.models:models",
     "attacks": "robustiqa.attacks:attacks",
+    "fits": "robustiqa.training.attack_fitting:fits",
     "objectives": "robustiqa.attacks.objectives:objectives",
     "defenses": "robustiqa.defenses:penalties",
     "estimators": "robustiqa.defenses:estimators",
