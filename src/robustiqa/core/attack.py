@@ -93,9 +93,7 @@ class Oracle:
     """
 
     def __init__(self, model: nn.Module, images: Tensor, clean_scores: Tensor, clean: CleanPass | None) -> None:
-        self._model = model
-        self._images = images
-        self._clean = clean
+        self._model, self._images, self._clean = model, images, clean
         self.clean_scores = clean_scores
         self.white_box = False
         self.scale: ScoreScale = getattr(model, "scale", ScoreScale())
@@ -258,8 +256,7 @@ class Attack(ABC):
                 clean_scores = clean.scores
             oracle = Oracle(model, images, clean_scores, clean)
             oracle.white_box = self.threat_model == "white-box"
-            goals = self.objective.goals(clean_scores, oracle.scale)
-            runs = [self._run(oracle, images, goal, names) for goal in goals]
+            runs = [self._run(oracle, images, goal, names) for goal in self.objective.goals(clean_scores, oracle.scale)]
         return _keep_largest_change(images, clean_scores, runs, oracle)
 
     def _run(self, oracle: Oracle, images: Tensor, goal: Goal, names: Sequence[str]) -> _Run:
