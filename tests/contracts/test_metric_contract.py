@@ -23,6 +23,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "rmse_mapped": {"logistic": NEARLY_STRAIGHT},
     "change_mapped": {"logistic": NEARLY_STRAIGHT},
 }
+SIGNED = ("absolute_gain", "relative_gain", "wasserstein_gain", "energy_gain")  # rises, which rank no agreement
 
 
 @pytest.fixture(params=list_metrics())
@@ -46,10 +47,19 @@ def test_a_metric_does_not_depend_on_the_order_of_photos(metric: Statistic, tied
         assert float(metric(first[order], second[order])) == pytest.approx(value, rel=1e-12)
 
 
-def test_perfect_noisy_and_reversed_input_are_ranked_in_that_order(metric: Statistic) -> None:
+@pytest.mark.parametrize("name", [name for name in list_metrics() if name not in SIGNED])
+def test_perfect_noisy_and_reversed_input_are_ranked_in_that_order(name: str) -> None:
+    metric = partial(get_metric(name), **REQUIRED.get(name, {}))
     first, second = _pair()
     perfect, noisy, reverse = (float(metric(first, other)) for other in (first, second, 100 - first))
     assert perfect > noisy > reverse or perfect < noisy < reverse
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_a_rise_is_positive_a_fall_negative_and_nothing_is_zero(name: str) -> None:
+    metric, (first, _) = get_metric(name), _pair()
+    fall, same, rise, higher = (float(metric(first, first + step)) for step in (-5, 0, 5, 9))
+    assert fall < same == 0 < rise < higher
 
 
 def test_photos_that_all_appear_twice_change_nothing(metric: Statistic) -> None:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from robustiqa.metrics.checks import CONSTANT_SPREAD, Array
 from robustiqa.metrics.correlation import krocc, plcc, rmse, srocc
+from robustiqa.metrics.gains import UNMOVED, absolute_gain, energy_gain, relative_gain, wasserstein_gain
 from robustiqa.metrics.mapping import apply_logistic, change_mapped, plcc_mapped, rmse_mapped
 from robustiqa.metrics.robustness import (
     LogBase,
@@ -146,6 +147,46 @@ def resampled_max_absolute_change(counts: Array, before: Array, after: Array) ->
     return _extremes(counts, np.abs(after - before))[1]
 
 
+def resampled_absolute_gain(counts: Array, before: Array, after: Array) -> Array:
+    """`absolute_gain` of every resample, in its own range; (samples,)."""
+    low, high = _extremes(counts, before)
+    return _ratio(resampled_mean(counts, after - before), high - low, _constant(counts, before), bound=np.inf)
+
+
+def resampled_relative_gain(counts: Array, before: Array, after: Array) -> Array:
+    """`relative_gain` of every resample, in its own range; (samples,)."""
+    low, high = _extremes(counts, before)
+    room = before - low[:, None] + (high - low)[:, None]  # (samples, n); of drawn photos above 0, unless constant
+    undefined = _constant(counts, before)
+    shares = np.divide(after - before, room, out=np.zeros_like(room), where=(counts > 0) & ~undefined[:, None])
+    means: Array = np.einsum("sn,sn->s", counts, shares) / counts.sum(axis=1)
+    return np.where(undefined, np.nan, means)
+
+
+def resampled_wasserstein_gain(counts: Array, before: Array, after: Array) -> Array:
+    """`wasserstein_gain` of every resample, in its own range; (samples,)."""
+    return _distribution_gain(counts, before, after, power=1)
+
+
+def resampled_energy_gain(counts: Array, before: Array, after: Array) -> Array:
+    """`energy_gain` of every resample, in its own range; (samples,)."""
+    return _distribution_gain(counts, before, after, power=2)
+
+
+def _distribution_gain(counts: Array, before: Array, after: Array, power: int) -> Array:
+    """Signed distance of the distribution functions: their gap, or its square twice and a root, over the scores."""
+    both = np.concatenate([before, after])
+    order = np.argsort(both)
+    steps = np.concatenate([counts, -counts], axis=1)[:, order] / counts.sum(axis=1, keepdims=True)
+    gaps = np.abs(np.cumsum(steps, axis=1)[:, :-1])  # (samples, 2n - 1), between neighboring scores
+    area = gaps**power @ np.diff(both[order])
+    low, high = _extremes(counts, before)
+    distance = _ratio(area, high - low, _constant(counts, before), bound=np.inf)
+    rise = resampled_mean(counts, after - before)
+    signed = np.where(np.abs(rise) > UNMOVED * (high - low), np.sign(rise), 0.0)
+    return signed * (distance if power == 1 else np.sqrt(2 * distance))
+
+
 def _extremes(counts: Array, values: Array) -> tuple[Array, Array]:
     """Smallest and largest value in every resample, (samples,) each."""
     order = np.argsort(values)
@@ -212,4 +253,8 @@ RESAMPLED: Mapping[Callable[..., Any], ResampledForm] = {
     change_over_spread: resampled_change_over_spread,
     mean_absolute_change: resampled_mean_absolute_change,
     max_absolute_change: resampled_max_absolute_change,
+    absolute_gain: resampled_absolute_gain,
+    relative_gain: resampled_relative_gain,
+    wasserstein_gain: resampled_wasserstein_gain,
+    energy_gain: resampled_energy_gain,
 }
