@@ -32,7 +32,7 @@ def step(height: Tensor | float, side: int = 12, base: float = 60.0) -> Tensor:
 def jnd_by_loops(photo: Array, edges: Array) -> Array:
     """The formulas pixel by pixel, in grey levels."""
     gray = 255 * (0.299 * photo[0] + 0.587 * photo[1] + 0.114 * photo[2])
-    found = np.zeros_like(gray)
+    found: Array = np.zeros_like(gray)
     for y, x in np.ndindex(gray.shape):
         g = gray[y, x]
         luminance = 17 * (1 - np.sqrt(g / 127)) + 3 if g <= 127 else 3 * (g - 127) / 128 + 3
@@ -78,7 +78,7 @@ def test_a_step_is_an_edge_from_150_levels_of_the_sobel_gradient_which_is_four_t
     height: float, is_edge: bool
 ) -> None:
     edges = edge_map(step(height))
-    assert set(edges.unique().tolist()) <= {0.0, 1.0}
+    assert set(edges.flatten().tolist()) <= {0.0, 1.0}
     assert edges.sum(3).flatten().tolist() == [float(is_edge)] * 12  # one pixel a row
     assert not edges[..., :5].any()
     assert not edges[..., 7:].any()

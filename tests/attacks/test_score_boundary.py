@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustiqa.attacks import score_boundary
+from robustiqa.attacks import create_attack, score_boundary
 from robustiqa.attacks.jnd import just_noticeable_difference
 from robustiqa.attacks.lockstep import Scored, Search
 from robustiqa.attacks.objectives import RankSplit, Target
@@ -216,7 +216,10 @@ def test_an_eps_of_zero_costs_nothing() -> None:
 def test_scores_that_are_no_numbers_end_the_search() -> None:
     class Broken(QualityModel):
         def raw_scores(self, normalized: Tensor) -> Tensor:
-            return torch.where(normalized.flatten(1).sum(1) == self.clean_sum, 50.0, torch.nan)
+            sums = normalized.flatten(1).sum(1)
+            return torch.full_like(sums, 50.0).masked_fill(sums != self.clean_sum, torch.nan)
+
+        clean_sum: Tensor
 
     photos, model = toy_photos(1, 16), Broken().eval()
     model.clean_sum = ((photos - model.input_mean[:, None, None]) / model.input_std[:, None, None]).flatten(1).sum(1)
@@ -239,7 +242,7 @@ def test_an_objective_without_a_direction_is_refused_in_one_sentence(objective: 
 @pytest.mark.parametrize("option", ["query_budget", "search_trials", "refine_queries"])
 def test_a_count_below_one_is_refused(option: str) -> None:
     with pytest.raises(InputError, match=rf"^{option} must be a whole number of at least 1, got 0\.$"):
-        ScoreBoundary(**{option: 0})
+        create_attack("score_boundary", **{option: 0})
 
 
 def test_defaults_are_8000_queries_and_a_ball_that_only_the_jnd_limits() -> None:

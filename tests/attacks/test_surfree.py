@@ -144,7 +144,7 @@ def test_a_sphere_is_approached_from_outside_and_from_inside(radius: float, outw
     sign = -1.0 if outward else 1.0
 
     def score(image: Tensor) -> float:
-        return sign * (radius - (image - center).norm().item())
+        return sign * (radius - float((image - center).norm()))
 
     if outward:
         start = center + (start - center) * (0.5 * radius / gap)

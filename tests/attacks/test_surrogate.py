@@ -41,7 +41,7 @@ def map_by_loops(image: Array) -> Array:
             patch = luma[row - 1 : row + 2, column - 1 : column + 2]
             busy[row, column] = (kernel * patch).sum() ** 2 + (kernel.T * patch).sum() ** 2
     busy = busy / busy.max()
-    spread = np.zeros_like(busy)
+    spread: Array = np.zeros_like(busy)
     for row in range(height):
         for column in range(width):
             spread[row, column] = max(
@@ -83,7 +83,7 @@ class Bowl(QualityModel):
 
     def __init__(self, bottom: Tensor, steepness: float) -> None:
         super().__init__(*PLAIN)
-        self.register_buffer("bottom", bottom)
+        self.bottom = bottom
         self.steepness = steepness
         self.scale = ScoreScale(10.0, 90.0)
 

@@ -180,5 +180,6 @@ def one_level_noise(images: Tensor, generators: Sequence[torch.Generator]) -> Te
 
 def unit_length(gradient: Tensor) -> Tensor:
     """Each photo's gradient (N, 3, H, W) divided by its Euclidean norm; one that is zero stays."""
-    norm = torch.linalg.vector_norm(gradient.flatten(1), dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
-    return gradient / norm[:, None, None, None]
+    norm: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
+    scaled: Tensor = gradient / norm[:, None, None, None]
+    return scaled

@@ -49,7 +49,7 @@ class UNet(nn.Module):
     @property
     def multiple(self) -> int:
         """What height and width must be multiples of."""
-        return 2 ** len(self.down)
+        return 1 << len(self.down)
 
     def forward(self, images: Tensor) -> Tensor:
         """Way down, way up with what each level saw on the way down, tanh."""

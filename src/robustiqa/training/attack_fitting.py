@@ -219,7 +219,7 @@ class _Fitting:
                     raise InputError("the model's scores have no gradient in the images; an attack can't be fitted.")
                 loss = 1 - SIGNS[goal] * scores.mean() / self.model.scale.span
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             learner.settle()
             total, count, self.step = total + scores.sum().item(), count + len(crops), self.step + 1
