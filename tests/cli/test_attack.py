@@ -122,7 +122,7 @@ def test_good_photographs_are_attacked_beside_bad_ones(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--attack", "fgms"), "unknown attack 'fgms'; did you mean 'fgsm'? Known: fgsm, ifgsm, "),
+        (("--attack", "fgms"), "unknown attack 'fgms'; did you mean 'fgsm'? Known: apgd, "),
         (("--eps", "4"), "eps is in [0, 1] pixel units, got 4; did you mean '4/255'?"),
         (("--attack", "fgsm", "--steps", "3"), "attack 'fgsm' has no option 'steps'"),
         (

@@ -34,7 +34,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None
         (("score",), "Missing argument 'PATH"),
         (("score", "a.png", "--batch-size", "0"), "Invalid value for '--batch-size': "),
         (("train", "demo", "--out", "x"), "Missing option '--data'"),
-        (("list", "attack"), "unknown kind 'attack'; did you mean 'attacks'? Known: models, attacks, objectives"),
+        (("list", "attack"), "unknown kind 'attack'; did you mean 'attacks'? Known: models, attacks, fits, objectives"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_exit_code_2(run: Run, arguments: tuple[str, ...], sentence: str) -> None:

@@ -142,6 +142,6 @@ def test_a_name_stands_for_the_function_of_that_name(name: str) -> None:
 
 def test_an_unknown_metric_is_refused_with_the_closest_name() -> None:
     with pytest.raises(
-        UnknownNameError, match=r"^unknown metric 'srcc'; did you mean 'srocc'\? Known: change_mapped, "
+        UnknownNameError, match=r"^unknown metric 'srcc'; did you mean 'srocc'\? Known: absolute_gain, change_mapped, "
     ):
         get_metric("srcc")

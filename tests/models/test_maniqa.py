@@ -186,9 +186,7 @@ def test_the_token_grid_follows_the_backbone_unless_given(backbone: str, grid: i
     with torch.no_grad():
         model(torch.rand(1, 3, 224, 224))
     assert patches[0].shape == (1, tokens, 1)
-    assert {
-        block.get_parameter("query.weight").shape for block in model.modules() if isinstance(block, TransposedAttention)
-    } == {(tokens, tokens)}
+    assert model.get_parameter("stages.0.attention.0.query.weight").shape == (tokens, tokens)
 
 
 @pytest.mark.parametrize(
@@ -237,18 +235,14 @@ def test_crops_of_another_size_are_refused(model: MANIQA, size: tuple[int, int])
     )
 
 
-@pytest.mark.parametrize("width", [0, -8, 12, 4])
-def test_widths_that_four_heads_do_not_divide_in_both_stages_are_refused(width: int) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "least"),
+    [("width", 0, 8), ("width", -8, 8), ("width", 12, 8), ("width", 4, 8), ("grid", 14, 4)],
+)
+def test_sizes_that_heads_and_windows_do_not_divide_are_refused(option: str, value: int, least: int) -> None:
     with pytest.raises(InputError) as refused:
-        MANIQA(backbone="test_efficientnet", width=width)
-    assert str(refused.value) == f"width must be a positive multiple of 8, got {width}."
-
-
-@pytest.mark.parametrize("grid", [0, -4, 14])
-def test_grids_that_windows_do_not_tile_are_refused(grid: int) -> None:
-    with pytest.raises(InputError) as refused:
-        MANIQA(backbone="test_efficientnet", width=16, grid=grid)
-    assert str(refused.value) == f"grid must be a positive multiple of 4, got {grid}."
+        create_model("maniqa", backbone="test_efficientnet", **{"width": 16, option: value})
+    assert str(refused.value) == f"{option} must be a positive multiple of {least}, got {value}."
 
 
 def test_unknown_backbones_are_refused() -> None:

@@ -83,7 +83,7 @@ def write_tensors(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    text = json.dumps({**metadata, "schema_version": SCHEMA_VERSION}, sort_keys=True)
+    text = json.dumps({"schema_version": SCHEMA_VERSION, **metadata}, sort_keys=True)
     save_file(stored, beside, metadata={METADATA_KEY: text})
     beside.chmod(0o644)  # safetensors makes it private
     with beside.open("rb+") as file:
