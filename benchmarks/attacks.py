@@ -27,6 +27,7 @@ from robustiqa.core.attack import frozen_weights
 from robustiqa.core.balls import LinfBall
 from robustiqa.core.run_folder import environment
 from robustiqa.datasets.builtin import load_builtin
+from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.loading import load_model
 
 SEEDS = (0, 1, 2)
@@ -177,7 +178,8 @@ def main() -> None:
     images = torch.stack([photo.read() for photo in photos]).to(options.device)
     found: dict[str, dict[str, list[float]]] = {}
     for weights in options.weights or ["demo-baseline"]:
-        model = load_model(weights).to(options.device).eval()
+        loaded = load_model(weights).to(options.device)
+        model = (loaded if loaded.crop_size is None else CropAverage(loaded)).eval()
         for levels in options.levels or [1, 4]:
             title = f"{weights}, {len(images)} photographs, eps {levels}/255, {options.steps} gradients a direction"
             found[title] = {

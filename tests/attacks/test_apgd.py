@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustiqa.attacks.apgd import APGD, checkpoints
+from robustiqa.attacks.apgd import APGD, _Run, checkpoints
 from robustiqa.attacks.gradient import IFGSM
 from robustiqa.attacks.objectives import create_objective
 from robustiqa.core.balls import create_ball
@@ -95,6 +95,29 @@ def test_points_and_step_sizes_agree_with_numpy(norm: str, eps: float, objective
     assert len(set(sizes)) > 2 or steps < 40 or objective == "lower"  # steps that were halved were compared
 
 
+def test_a_step_is_halved_under_either_condition_and_the_photo_sent_to_its_best_point() -> None:
+    cases = {  # climbs of 8 steps, whether halved before, whether the best value rose: whether to halve
+        (5, False, True): True,
+        (6, False, True): False,  # 6 is the share of .75
+        (8, False, False): True,
+        (8, True, False): False,  # without progress, but it was halved just now
+        (2, True, False): True,
+    }
+    climbs, halved, rose = (torch.tensor(column) for column in zip(*cases, strict=True))
+    photo = torch.zeros(len(cases), 3, 1, 1)
+    run = _Run.starting(torch.arange(len(cases)), photo, photo, photo, torch.zeros(len(cases)), 0.2)
+    run.climbs, run.halved, run.top, run.top_value = climbs, halved, photo + 0.5, rose.float()
+    run.point, run.value = photo + 0.1, torch.full((len(cases),), -1.0)
+    run.judge(8)
+    expected = torch.tensor(list(cases.values()))
+    assert torch.equal(run.halved, expected)
+    torch.testing.assert_close(run.step.flatten(), torch.where(expected, 0.1, 0.2))
+    torch.testing.assert_close(run.point[:, 0, 0, 0], torch.where(expected, 0.5, 0.1))
+    torch.testing.assert_close(run.value, torch.where(expected, rose.float(), -1.0))
+    assert torch.equal(run.judged_value, run.top_value)
+    assert not run.climbs.any()
+
+
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.05), ("l2", 0.3)])
 def test_every_photo_has_a_step_of_its_own(norm: str, eps: float) -> None:
     model = QuadraticModel.random(4)
@@ -142,7 +165,7 @@ def test_restarts_belong_to_seed_and_key() -> None:
         return recording.asked[3]  # the clean image, two steps, then the second start
 
     starts = found(0, [0, 1, 2])
-    assert torch.equal(found(0, [2, 0]), starts[[2, 0]])
+    assert torch.equal(found(0, [2, 1]), starts[[2, 1]])
     assert not torch.equal(found(1, [0]), starts[:1])
     assert (starts - photos).abs().amax() <= 4 / 255 + 1e-7
     assert (starts - photos).abs().amax((1, 2, 3)).min() > 3.9 / 255

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustiqa.attacks.apgd import APGD
 from robustiqa.attacks.objectives import Target
 from robustiqa.core.errors import InputError
-from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
+from tests.toys import ConvModel, CountingModel, LinearModel, RecordingModel, toy_photos
 
 
 def linear(photos: int) -> tuple[LinearModel, Tensor]:
@@ -51,6 +51,31 @@ def test_a_photo_close_enough_to_its_target_costs_no_more() -> None:
     assert close[0]
     assert (result.gradients[close] < free.gradients[close]).all()
     assert (result.gradients[~close] == 60).all()
+
+
+def test_photos_that_stopped_leave_the_draws_of_the_others_alone() -> None:
+    model, photos = ConvModel(seed=4).eval(), toy_photos(3)
+    clean = model(photos).detach().sort().values
+    attack = APGD(eps=1e-3, steps=2, restarts=2, objective="lower", score_bound=float(clean[:2].mean()))
+    together = attack(model, photos, keys=["a", "b", "c"])
+    alone = [attack(model, photos[place : place + 1], keys=["abc"[place]]) for place in range(3)]
+    assert together.gradients.min() == 0  # one is there already
+    assert together.gradients.max() == 6  # one never gets there
+    apart = (together.images - torch.cat([one.images for one in alone])).abs()
+    assert (apart > 1e-6).float().mean() <= 1e-3  # rounding may turn a sign
+    assert torch.equal(together.gradients, torch.cat([one.gradients for one in alone]))
+
+
+def test_a_restart_of_the_photos_that_go_on_draws_what_each_would_draw_alone() -> None:
+    model, photos = linear(3)
+    clean = model(photos).detach()
+    photos, clean = photos[clean.argsort()], clean.sort().values
+    bound = float(clean[:2].mean())  # the first photo is there, the others can't get there in so small a ball
+    attack = APGD(eps=1e-5, steps=1, restarts=1, objective="lower", score_bound=bound)
+    together, alone = RecordingModel(model).eval(), RecordingModel(model).eval()
+    attack(together, photos, keys=["a", "b", "c"])
+    attack(alone, photos[2:], keys=["c"])
+    assert torch.equal(together.asked[3][1], alone.asked[2][0])  # of two photos the first pass is one of its own
 
 
 def test_with_two_directions_each_stops_at_the_bound_for_itself() -> None:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor
 
 from robustiqa.attacks import create_attack
+from robustiqa.attacks.base import NamedAttack
 from robustiqa.attacks.objectives import Target
 from robustiqa.attacks.security_curve import security_curve
 from robustiqa.core import pixels
+from robustiqa.core.attack import Oracle
 from robustiqa.core.errors import InputError
+from robustiqa.core.objective import Goal
 from tests.toys import ConvModel, CountingModel, LinearModel, QuadraticModel, RecordingModel, toy_photos
 
 BUDGETS = ["1/255", "2/255", "4/255", "8/255"]
@@ -88,6 +94,25 @@ def test_the_goal_that_won_is_told_photo_by_photo() -> None:
     photos = torch.cat([torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)])
     curve = security_curve(create_attack("apgd", steps=2), model, photos, BUDGETS)
     assert all(result.won.tolist() == [1, 0] for result in curve.results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Astray(NamedAttack):
+    """Raises where it should lower under a small budget, and turns round under a larger one."""
+
+    name: ClassVar[str] = "astray"
+
+    def perturb(self, oracle: Oracle, images: Tensor, goal: Goal, generators: Sequence[torch.Generator]) -> Tensor:
+        lowers = goal(torch.ones(len(images)))[0] < 0
+        levels = (3 if self.budget < 4 / 255 else -1) if lowers else 1
+        return images + levels / 255
+
+
+def test_what_one_goal_gives_up_for_its_own_direction_is_not_lost() -> None:
+    model, photos = LinearModel(torch.full((3, 8, 8), 0.01)).eval(), torch.full((2, 3, 8, 8), 100 / 255)
+    curve = security_curve(Astray(), model, photos, ["3/255", "6/255"])
+    moved = curve.scores_8bit - curve.clean_scores
+    torch.testing.assert_close(moved, torch.full((2, 2), 3 / 255 * 1.92), rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize(

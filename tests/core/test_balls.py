@@ -46,7 +46,7 @@ def to_8bit_by_loops(image: Array, center: Array, eps: float) -> Array:
         size, far = abs(wanted[place]), abs(moved[place])
         return float(((size - far + 1) ** 2 - (size - far) ** 2) / (far**2 - (far - 1) ** 2))
 
-    waiting = sorted((place for place in range(len(wanted)) if abs(moved[place]) > abs(wanted[place])), key=price)
+    waiting = sorted((place for place in range(len(wanted)) if moved[place]), key=price)
     while (moved**2).sum() > limit:
         place = waiting.pop(0)
         moved[place] -= np.sign(moved[place])
@@ -102,7 +102,7 @@ def test_a_random_point_is_uniform_in_the_ball(ball: Ball) -> None:
     share = (ball.distance(found, center) / ball.eps) ** 3  # of the ball's volume that lies further in
     assert kstest(share.numpy(), "uniform").pvalue > 0.01
     assert (found - center).mean((0, 2, 3)).abs().max() < 0.01
-    assert len({tuple(point.flatten().tolist()) for point in found}) == len(found)
+    assert len({tuple(image) for image in found.flatten(1).tolist()}) == len(found)
 
 
 @pytest.mark.parametrize("ball", [LinfBall(0.2), L2Ball(0.5)])
@@ -142,6 +142,16 @@ def test_l2_rounding_takes_back_no_more_than_it_must() -> None:
     moved = (255 * (L2Ball(0.6 * 48**0.5 / 255).to_8bit(images, center) - center)).round()
     assert moved.sum() == 17
     assert set(moved.flatten().tolist()) == {0.0, 1.0}
+
+
+def test_l2_rounding_takes_back_what_costs_least_for_what_it_saves() -> None:
+    center = torch.full((1, 3, 6, 6), 100 / 255)
+    images = center + 0.6 / 255
+    images[0, 0, 0, 0] = center[0, 0, 0, 0] + 10.1 / 255  # 9 for 10 saves 19, 0 for 1 saves 1 only
+    ball = L2Ball((10.1**2 + 107 * 0.6**2) ** 0.5 / 255)
+    moved = (255 * (ball.to_8bit(images, center) - center)).round()
+    assert moved[0, 0, 0, 0] == 9
+    assert moved.square().sum() == 140  # of 140.5
 
 
 def test_an_l2_budget_of_whole_levels_is_used_to_the_last() -> None:

@@ -137,19 +137,19 @@ class L2Ball(Ball):
         return (center + torch.stack(shifts).to(center)).clamp(0, 1)
 
     def to_8bit(self, images: Tensor, center: Tensor) -> Tensor:
-        """The nearest level; where that is too long, values rounded away from `center` go back a level.
+        """The nearest level; where that is too long, values go back a level toward `center`.
 
         They go back in the order of what it costs in distance to `images`, by what it saves in length, until the
-        change fits. All of them back would be rounding toward `center`, which is never longer than the float
-        change, so one level each is always enough. A change of less than half a level is lost: small L2 budgets
-        on large photographs leave little in 8 bits.
+        change fits. One level each is always enough: with all that were rounded away from `center` back, no value
+        has changed more than in `images`. A change of less than half a level is lost: small L2 budgets on large
+        photographs leave little in 8 bits.
         """
         clean = torch.round(center.cpu().double() * 255)  # in double precision, for sums of squares must be exact
         change = 255 * self.project(images.cpu().double(), clean / 255) - clean  # levels, not whole
         whole = torch.round(change)
         size, rounded = change.abs().flatten(1), whole.abs().flatten(1)
         excess = rounded.square().sum(1) - (255 * self.eps) ** 2 * (1 + ROUNDING)  # (N,), squared levels
-        saved = torch.where(rounded > size, 2 * rounded - 1, 0.0)  # by one level back
+        saved = torch.where(rounded > 0, 2 * rounded - 1, 0.0)  # by one level back
         cost = torch.where(saved > 0, (2 * (size - rounded) + 1) / saved.clamp_min(1), math.inf)
         order = cost.argsort(dim=1, stable=True)
         in_order = saved.gather(1, order)
