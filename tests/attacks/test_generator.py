@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from robustiqa.attacks import create_attack
 from robustiqa.attacks.unet import UNet
@@ -29,6 +31,22 @@ def test_the_published_network_has_its_widths_and_54_million_weights() -> None:
     assert [conv.out_channels for conv in network.up] == [512, 512, 512, 512, 256, 128, 64, 3]
     assert network.multiple == 256
     assert round(sum(weight.numel() for weight in network.parameters()) / 1e6, 1) == 54.4
+
+
+def by_recursion(network: UNet, images: Tensor, level: int = 0) -> Tensor:
+    """What a level makes of what it is given: each holds the next one, as pix2pix writes it."""
+    last = len(network.down) - 1
+    down = network.down[level](F.leaky_relu(images, 0.2) if level else images)
+    if 0 < level < last:
+        down = F.instance_norm(down)
+    inner = down if level == last else torch.cat([by_recursion(network, down, level + 1), down], 1)
+    up: Tensor = network.up[last - level](F.relu(inner))
+    return F.instance_norm(up) if level else up.tanh()
+
+
+def test_levels_see_what_the_way_down_saw_as_in_the_recursive_form() -> None:
+    network, photos = small(), toy_photos(2)
+    torch.testing.assert_close(network(photos), by_recursion(network, photos))
 
 
 def test_the_output_lies_within_one_and_has_the_shape_of_the_images() -> None:

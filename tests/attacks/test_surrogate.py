@@ -81,6 +81,8 @@ def test_a_photograph_without_activity_is_weighted_evenly(size: tuple[int, int])
 class Bowl(QualityModel):
     """`60 - sum(steepness * (image - bottom)^2)` on plain pixels: best at the bottom, its gradient known."""
 
+    bottom: Tensor
+
     def __init__(self, bottom: Tensor, steepness: float) -> None:
         super().__init__(*PLAIN)
         self.bottom = bottom

@@ -19,7 +19,7 @@ from robustiqa.attacks.objectives import Target
 from robustiqa.core.errors import InputError, RobustIQAError, WeightsError
 from robustiqa.core.tensor_files import file_hash, write_tensors
 from robustiqa.evaluation.run import evaluate
-from tests.learned import toy_dataset
+from tests.learned import LearnedState, toy_dataset
 from tests.toys import ConvModel, LinearModel, toy_photos
 
 EPS = 10 / 255
@@ -114,6 +114,21 @@ def test_records_go_by_the_hash_and_the_run_says_where_the_file_came_from(file: 
     said = found.info["learned"][label]
     assert (said["sha256"], said["goals"], said["eps"]) == (file_hash(file), ["lower", "raise"], EPS)
     assert "learned" not in evaluate(ConvModel().eval(), toy_dataset(2), [create_attack("fgsm")]).info
+
+
+class Detached(ConvModel):
+    """Has scores and no gradients."""
+
+    def raw_scores(self, normalized: Tensor) -> Tensor:
+        return super().raw_scores(normalized).detach()
+
+
+@pytest.mark.parametrize("name", ["uap", "facpa", "korhonen"])
+def test_a_model_without_gradients_can_be_attacked(learned: LearnedState, name: str) -> None:
+    attack = learned(create_attack(name), ConvModel(1).eval())
+    result = attack(Detached(1).eval(), toy_photos(2))
+    assert (result.scores_8bit != result.clean_scores).all()
+    assert attack.threat_model == "black-box"
 
 
 @pytest.mark.parametrize("objective", ["lower", "worst_of_both", "farther_end", "squared_shift"])
