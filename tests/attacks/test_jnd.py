@@ -31,8 +31,8 @@ def step(height: Tensor | float, side: int = 12, base: float = 60.0) -> Tensor:
 
 def jnd_by_loops(photo: Array, edges: Array) -> Array:
     """The formulas pixel by pixel, in grey levels."""
-    gray = 255 * (0.299 * photo[0] + 0.587 * photo[1] + 0.114 * photo[2])
-    found: Array = np.zeros_like(gray)
+    gray: Array = 255 * (0.299 * photo[0] + 0.587 * photo[1] + 0.114 * photo[2])
+    found = np.zeros_like(gray)
     for y, x in np.ndindex(gray.shape):
         g = gray[y, x]
         luminance = 17 * (1 - np.sqrt(g / 127)) + 3 if g <= 127 else 3 * (g - 127) / 128 + 3

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -74,20 +75,34 @@ def test_a_model_that_can_not_be_moved_costs_three_boundaries_of_trials() -> Non
     assert torch.equal(result.images, result.clean_images)
 
 
-def recording_refinements(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, Any]]:
-    """Replaces SurFree by one that keeps (the boundary's share, the test for it) and leaves images as they are."""
-    seen: list[tuple[float, Any]] = []
+@dataclass
+class Round:
+    """What one round handed to SurFree."""
+
+    start: Tensor
+    found: Tensor
+    is_past: Any
+
+    @property
+    def share(self) -> float:
+        return float(self.is_past.args[0])
+
+
+def recorded_rounds(monkeypatch: pytest.MonkeyPatch) -> list[Round]:
+    """Replaces SurFree by one that keeps what it is handed and leaves images as they are."""
+    rounds: list[Round] = []
 
     class Recorded:
-        def __init__(self, *_: Tensor, is_past: Any, **__: Any) -> None:
-            seen.append((is_past.args[0], is_past))
+        def __init__(self, start: Tensor, *_: Tensor, is_past: Any, **__: Any) -> None:
+            self.start, self.is_past = start, is_past
 
         def run(self, found: Scored) -> Search[Scored]:
             yield from ()
+            rounds.append(Round(self.start, found.image, self.is_past))
             return found
 
     monkeypatch.setattr(score_boundary, "SurFree", Recorded)
-    return seen
+    return rounds
 
 
 @pytest.mark.parametrize(
@@ -100,28 +115,30 @@ def test_a_boundary_is_a_share_of_the_way_to_the_end_of_the_models_scale(
     model, photo = LinearModel(smooth_slopes(size=5.0), bias=0.0).eval(), toy_photos(1)
     model.scale = ScoreScale(-50.0, 200.0)
     model.bias.data += clean - model.score(photo)[0]
-    seen = recording_refinements(monkeypatch)
+    rounds = recorded_rounds(monkeypatch)
     ScoreBoundary(objective=objective, query_budget=5)(model, photo)
     score, sign = model.score(photo).item(), 1 if objective == "raise" else -1
-    for share, is_past in seen:
-        assert is_past(score + sign * share * room * 1.001)
-        assert not is_past(score + sign * share * room * 0.999)
-        assert not is_past(float("nan"))
-    assert seen
+    for found in rounds:
+        assert found.is_past(score + sign * found.share * room * 1.001)
+        assert not found.is_past(score + sign * found.share * room * 0.999)
+        assert not found.is_past(float("nan"))
+    assert rounds
 
 
 def test_rounds_go_on_from_what_the_last_one_left_and_each_crosses_the_next_boundary(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = recording_refinements(monkeypatch)
+    rounds = recorded_rounds(monkeypatch)
     result = ScoreBoundary(objective="raise", query_budget=80)(
         LinearModel(smooth_slopes(size=1.0)).eval(), toy_photos(1)
     )
-    shares = [share for share, _ in seen]
+    shares = [found.share for found in rounds]
     assert len(shares) > 2
     assert shares == sorted(shares)
     assert shares[0] == pytest.approx(0.02)  # a large slope: the first texture crosses three times as far
-    assert seen[-1][1](result.scores.item())
+    assert rounds[-1].is_past(result.scores.item())
+    assert torch.equal(rounds[0].start, result.clean_images[0])
+    assert all(torch.equal(after.start, before.found) for before, after in pairwise(rounds))
 
 
 @pytest.mark.parametrize("eps", ["51/255", "6/255"])
@@ -208,6 +225,24 @@ def test_more_queries_move_a_score_farther_but_never_beyond_the_corner_of_the_bo
     assert shares[-1] <= 1 + 1e-4
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("slopes", "least", "most"), [("equal", 0.99, 1.0), ("smooth", 0.5, 0.6), ("white", 0.15, 0.25)]
+)
+def test_8000_queries_reach_the_share_of_the_best_that_the_docstring_says(
+    slopes: str, least: float, most: float
+) -> None:
+    white = 0.5 * torch.randn(3, 24, 24, generator=torch.Generator().manual_seed(1))
+    model = LinearModel({"equal": torch.full_like(white, 0.05), "smooth": smooth_slopes(), "white": white}[slopes])
+    photos = toy_photos(2)
+    low, high = jnd_box(photos, 0.2)
+    weights = model.slopes.detach()
+    farthest = (weights * torch.where(weights > 0, high - photos, low - photos)).flatten(1).sum(1)
+    result = ScoreBoundary(objective="raise")(model.eval(), photos)
+    shares = (result.scores - result.clean_scores) / farthest
+    assert least <= shares.min() <= shares.max() <= most + 1e-4
+
+
 def test_an_eps_of_zero_costs_nothing() -> None:
     result = ScoreBoundary(eps=0)(ConvModel().eval(), toy_photos(2))
     assert result.queries.tolist() == [0, 0]
@@ -215,11 +250,11 @@ def test_an_eps_of_zero_costs_nothing() -> None:
 
 def test_scores_that_are_no_numbers_end_the_search() -> None:
     class Broken(QualityModel):
+        clean_sum: Tensor
+
         def raw_scores(self, normalized: Tensor) -> Tensor:
             sums = normalized.flatten(1).sum(1)
-            return torch.full_like(sums, 50.0).masked_fill(sums != self.clean_sum, torch.nan)
-
-        clean_sum: Tensor
+            return torch.where(sums == self.clean_sum, torch.full_like(sums, 50.0), torch.nan)
 
     photos, model = toy_photos(1, 16), Broken().eval()
     model.clean_sum = ((photos - model.input_mean[:, None, None]) / model.input_std[:, None, None]).flatten(1).sum(1)
@@ -241,8 +276,9 @@ def test_an_objective_without_a_direction_is_refused_in_one_sentence(objective: 
 
 @pytest.mark.parametrize("option", ["query_budget", "search_trials", "refine_queries"])
 def test_a_count_below_one_is_refused(option: str) -> None:
+    options: dict[str, Any] = {option: 0}
     with pytest.raises(InputError, match=rf"^{option} must be a whole number of at least 1, got 0\.$"):
-        create_attack("score_boundary", **{option: 0})
+        ScoreBoundary(**options)
 
 
 def test_defaults_are_8000_queries_and_a_ball_that_only_the_jnd_limits() -> None:

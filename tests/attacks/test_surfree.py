@@ -175,7 +175,7 @@ def test_it_spends_no_more_queries_than_it_is_given(queries: int) -> None:
 def test_every_image_asked_about_lies_in_the_box_and_what_is_found_is_past_the_boundary() -> None:
     start, slopes = random_image(0, 8), random_image(1, 8)
     far = start + 0.3 * slopes.sign()
-    level = flat(slopes)(start) + 5.0
+    level = flat(slopes)(start) + 0.9 * flat(slopes)(far - start)  # near the corner: turns would leave the box
     search = walk(start, lambda value: value > level, bound=0.3)
     nearest, asked = answered(search.run(Scored(far, flat(slopes)(far))), flat(slopes))
     assert all((image - start).abs().max() <= 0.3 + 1e-12 for image in asked)
