@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from robustiqa.attacks import create_attack, score_boundary
+from robustiqa.attacks import score_boundary
 from robustiqa.attacks.jnd import just_noticeable_difference
 from robustiqa.attacks.lockstep import Scored, Search
 from robustiqa.attacks.objectives import RankSplit, Target

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustiqa.core.errors import InputError
 from robustiqa.defenses.norm_regularization import DoubleBackward, FiniteDifference, Replay
-from robustiqa.models import create_model
+from robustiqa.models import create_model, models
 from robustiqa.models.maniqa import MANIQA, ScaleSwinLayer, TransposedAttention, _on_grid
 
 Array = npt.NDArray[np.float64]
@@ -241,7 +241,7 @@ def test_crops_of_another_size_are_refused(model: MANIQA, size: tuple[int, int])
 )
 def test_sizes_that_heads_and_windows_do_not_divide_are_refused(option: str, value: int, least: int) -> None:
     with pytest.raises(InputError) as refused:
-        create_model("maniqa", backbone="test_efficientnet", **{"width": 16, option: value})
+        models.create("maniqa", backbone="test_efficientnet", **{option: value})
     assert str(refused.value) == f"{option} must be a positive multiple of {least}, got {value}."
 
 
