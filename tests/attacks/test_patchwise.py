@@ -115,8 +115,9 @@ def test_the_result_does_not_depend_on_the_chunk(name: str, chunk: int, learned:
     attack = learned(create_attack(name, **CHEAP.get(name, {})), ConvModel().eval())
     whole = attack_patchwise(attack, averaged(), photos(), chunk=100)
     parts = attack_patchwise(attack, averaged(), photos(), chunk=chunk)
-    torch.testing.assert_close(parts.scores_8bit, whole.scores_8bit, rtol=1e-5, atol=0)
-    assert (parts.images != whole.images).float().mean() <= 1e-3
+    torch.testing.assert_close(parts.scores, whole.scores, rtol=1e-5, atol=0)
+    torch.testing.assert_close(parts.scores_8bit, whole.scores_8bit, rtol=1e-4, atol=0)  # half a level: either way
+    assert ((parts.images - whole.images).abs() > 1e-5).float().mean() <= 1e-3
     assert torch.equal(parts.queries, whole.queries)
 
 

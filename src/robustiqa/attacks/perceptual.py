@@ -6,9 +6,10 @@ photo x0 (SSIM, 1 - LPIPS or 1 - DISTS). A larger weight gives a smaller change 
 every scale.
 
 Threat model: white-box. Q is a soft constraint, and `eps` a hard cap on top of it: the base class enforces one on every
-attack, and the 8-bit image that counts needs one. The paper has no cap beside Q; the default, four times the largest
-pixel change it reports, is meant to leave the decision to Q. `weight=0` is the paper's Chebyshev constraint: then
-`eps` alone bounds the change, and no similarity is computed.
+attack, and the 8-bit image that counts needs one. The paper has no cap beside Q; the default is four times the pixel
+change that it reports for one model, and still binds where scores move easily: compare results at equal similarity, not
+at equal `eps`. `weight=0` is the paper's Chebyshev constraint: then `eps` alone bounds the change, and no similarity is
+computed.
 Cost: `steps` + 1 forward and `steps` backward passes a goal, and as many of Q: for `lpips` and `dists` a forward pass
 is two of VGG-16, the clean photo's being made each time. `worst_of_both` has two goals, every other objective one.
 Source: Zhang et al. 2022 (NeurIPS, "Perceptual attacks of no-reference image quality models with human-in-the-loop"),
@@ -17,8 +18,10 @@ Deviations: the default objective is ours (`worst_of_both`); the paper's is `squ
 first power, so that a weight w there restrains as 2 * t * w does with `squared_shift` at a change of t tenths. The
 logistic maps to 0..10, whose constants are known for four models only, are replaced by the model's own scale. The
 paper shows people photos of several weights and lets them choose; here a weight is an option, 10 by default: then a
-tenth of the scale is worth a loss of a tenth in similarity. A fixed weight holds back more where scores move less, so
-sweep it before calling a model robust. SSIM is torchmetrics', with reflected borders and without downsampling. The
+tenth of the scale is worth a loss of a tenth in similarity. That is the strong side: on the shipped `demo-baseline`
+(three photos, 60 steps) weights 0, 10, 100 and 1000 leave an SSIM of .63, .71, .92 and .997 at 100, 101, 79 and 19 %
+of the change. A fixed weight holds back more where scores move less, so sweep it before calling a model robust.
+SSIM is torchmetrics', with reflected borders and without downsampling. The
 iterate with the largest objective is returned, not the last, since steps of Adam do not shrink; each is projected onto
 the budget and [0, 1].
 Defects of the published code that are not reproduced: Adam is made anew at each step, which leaves the sign of the
