@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from robustiqa.cli import doctor
+from robustiqa.evaluation import planted
 from tests.cli.conftest import Run
 
 LOOKS = ["versions", "extras", "device", "threads", "memory allocator", "write access", "shipped weights", "self-test"]
@@ -51,3 +52,48 @@ def test_the_allocator_look_knows_what_keeps_large_blocks(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
     assert doctor._allocator().state == state
+
+
+def test_the_self_test_of_the_evaluation_says_what_each_model_had_to_raise_and_did(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = [
+        planted.Trial("masked gradient", "black_box_stronger", ("black_box_stronger", "not_converged")),
+        planted.Trial("honest", "", ()),
+    ]
+    monkeypatch.setattr(planted, "self_test", lambda seed: iter(told))
+    ran = run("doctor", "--evaluation", "--json")
+    assert ran.code == 0
+    assert ran.document["findings"] == [
+        {
+            "name": "masked gradient",
+            "state": "ok",
+            "detail": "must raise black_box_stronger; raised black_box_stronger, not_converged",
+        },
+        {"name": "honest", "state": "ok", "detail": "must raise nothing; raised nothing"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trial", "detail"),
+    [
+        (planted.Trial("random scores", "random_output", ()), "must raise random_output; raised nothing"),
+        (planted.Trial("linear 3", "", ("not_converged",)), "must raise nothing; raised not_converged"),
+    ],
+)
+def test_a_missed_defect_and_a_false_alarm_exit_with_1(
+    run: Run, monkeypatch: pytest.MonkeyPatch, trial: planted.Trial, detail: str
+) -> None:
+    monkeypatch.setattr(planted, "self_test", lambda seed: iter([trial]))
+    ran = run("doctor", "--evaluation", "--json")
+    assert ran.code == 1
+    assert [(found["state"], found["detail"]) for found in ran.document["findings"]] == [("failed", detail)]
+
+
+def test_the_self_test_of_the_evaluation_passes_without_weights(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = {name: planted.PLANTED[name] for name in ("quantized scores", "training mode")}
+    monkeypatch.setattr(planted, "PLANTED", chosen)
+    monkeypatch.setattr(planted.self_test, "__defaults__", (0, 1))
+    ran = run("doctor", "--evaluation")
+    assert ran.code == 0
+    assert [line.split("  ")[0] for line in ran.out.splitlines()[1:]] == [*chosen, "honest", "linear 1"]

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from robustiqa.cli.app import main
+from robustiqa.core.model import QualityModel
+from robustiqa.evaluation import probe
 from robustiqa.evaluation import run as evaluation_run
+from robustiqa.evaluation.flags import Flag
 from robustiqa.evaluation.records import RecordStore
 from tests.cli.conftest import Run
 
@@ -40,7 +44,25 @@ def test_the_folder_holds_records_tables_and_a_page(evaluated: Path) -> None:
     page = (evaluated / "report.html").read_text(encoding="utf-8")
     assert "data:image/png;base64" in page  # the gallery
     assert (evaluated / "tables" / "honest.csv").is_file() and (evaluated / "tables" / "honest.tex").is_file()
-    assert set(json.loads((evaluated / "notes.json").read_text())["calibration"]) == {"plain", "nt"}
+    notes = json.loads((evaluated / "notes.json").read_text())
+    assert set(notes["calibration"]) == {"plain", "nt"}
+    assert notes["probes"] == {"plain": [], "nt": []}  # both were asked, and nothing was found
+
+
+def test_what_a_probe_finds_is_kept_and_printed(
+    run: Run, asked: tuple[str, ...], evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def suspicious(model: QualityModel, images: Tensor, *, label: str) -> list[Flag]:
+        return [Flag("random_output", label, f"{label} wavers.")] if label == "nt" else []
+
+    kept = (evaluated / "notes.json").read_bytes()
+    monkeypatch.setattr(probe, "probe_model", suspicious)
+    ran = run(*asked, "--no-report", "--out", evaluated, "--json")
+    assert "Flag raised, random output: nt wavers." in ran.document["findings"]
+    raised = [(flag["name"], flag["model"]) for flag in ran.document["flags"]]
+    assert raised == [("random_output", "nt"), ("shrunk_scores", "nt")]  # it is the other at half its steepness
+    assert json.loads((evaluated / "notes.json").read_text())["probes"]["nt"] == [["random_output", "nt wavers."]]
+    (evaluated / "notes.json").write_bytes(kept)
 
 
 def test_running_again_makes_no_record_anew_and_prints_the_same(

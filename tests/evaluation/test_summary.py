@@ -71,6 +71,14 @@ def oracle(measure: str, mos: Array, before: Array, after: Array, label: str) ->
         ) / len(before)
     if measure == "plcc_mapped_mos":
         return float(stats.pearsonr(mapped[1], mos)[0])
+    if measure.endswith("_gain"):
+        low, span = min(before), max(before) - min(before)
+        first, second = (before - low) / span, (after - low) / span
+        if measure in ("absolute_gain", "relative_gain"):
+            rises = [(y - x) / (x + 1 if measure == "relative_gain" else 1) for x, y in zip(first, second, strict=True)]
+            return float(sum(rises) / len(rises))
+        distance = stats.wasserstein_distance if measure == "wasserstein_gain" else stats.energy_distance
+        return float(math.copysign(distance(first, second), after.sum() - before.sum()))
     assert measure == "change_mapped"
     return math.sqrt(sum((x - y) ** 2 for x, y in zip(*mapped, strict=True)) / len(before))
 

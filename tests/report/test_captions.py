@@ -161,6 +161,9 @@ def test_the_method_explains_each_word_once(read: Study) -> None:
         "Change / clean spread: the root mean square change over the standard deviation of the model's own clean "
         "scores. Squeezing scores together does not lower it.",
         "White-box: each model is attacked on itself.",
+        "Checks of the records: random output, zero gradient, saturated head, budget broken; no flag was raised. "
+        "Without occasion, and so not made: training mode, black box stronger, iterative weaker, larger budget weaker, "
+        "not converged, lost in 8bit, one sided, shrunk scores.",
         "End to end: one perturbation for the whole photograph.",
         "Patchwise: one perturbation a crop, as in the papers; no image file can hold it.",
     )

@@ -43,6 +43,7 @@ def test_the_tables_stand_in_the_order_of_the_story(made: Report) -> None:
         ("mapped", False),
         ("krocc", False),
         ("r-robustness", False),
+        ("gains", False),
         ("transfer", False),
         ("models", False),
     ]

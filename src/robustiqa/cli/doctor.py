@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from robustiqa.cli import options
-from robustiqa.cli.output import Output
+from robustiqa.cli.output import Output, Tell
 from robustiqa.core.errors import RobustIQAError
 
 EXTRAS = ("kornia", "tensorboard", "pyiqa")
@@ -40,12 +40,17 @@ def doctor(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs are going to be written.")] = Path(),
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    evaluation: Annotated[
+        bool,
+        typer.Option("--evaluation", help="Plant hollow defenses instead, and see each called by its name; seconds."),
+    ] = False,
     json: options.Json = False,
 ) -> int:
-    """Check this machine by trying it.
+    """Check this machine by trying it, or the evaluation by deceiving it.
 
-    Versions, device, threads, memory allocator, write access, shipped weights, and a tiny attack.
-    Exits with 1 if something does not work.
+    Versions, device, threads, memory allocator, write access, shipped weights, and a tiny attack; with
+    --evaluation, toy models with planted defects, which the diagnostics must name, and honest ones, on which they
+    must be silent. Exits with 1 if something does not work.
 
     Example: robustiqa doctor --device cuda
     """
@@ -60,14 +65,30 @@ def doctor(
         "shipped weights": _shipped_weights,
         "self-test": lambda: _self_test(device, seed),
     }
-    findings = []
+    findings: list[Finding] = []
     with output.progress("looking") as tell:
+        if evaluation:
+            findings += _planted(seed, tell)
+            looks = {}
         for place, (name, look) in enumerate(looks.items()):
             tell(place, len(looks), name)
             findings.append(_guarded(name, look))
     output.table(["", "state", "finding"], [[f.name, f.state, f.detail] for f in findings], words=3)
     output.document(findings=[asdict(finding) for finding in findings])
     return 1 if any(finding.state == "failed" for finding in findings) else 0
+
+
+def _planted(seed: int, tell: Tell) -> list[Finding]:
+    """The self-test of the evaluation, a finding a model."""
+    from robustiqa.evaluation.planted import LINEAR_MODELS, PLANTED, self_test
+
+    findings: list[Finding] = []
+    for trial in self_test(seed):
+        tell(len(findings), len(PLANTED) + 1 + LINEAR_MODELS, trial.name)
+        raised = ", ".join(trial.raised) or "nothing"
+        wanted = f"must raise {trial.expected}" if trial.expected else "must raise nothing"
+        findings.append(Finding(trial.name, "ok" if trial.passed else "failed", f"{wanted}; raised {raised}"))
+    return findings
 
 
 def _guarded(name: str, look: Callable[[], Finding]) -> Finding:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STANDARD_ATTACKS = ("fgsm:eps=0.01", "random_sign:eps=0.01", "ifgsm:eps=4/255,steps=10", "random_sign:eps=4/255")
 CALIBRATION_PART = "validation"
+PROBED_PHOTOS = 2  # of the part; a random model shows itself on any
 
 
 def evaluate(
@@ -99,6 +100,7 @@ def evaluate(
     notes: dict[str, Any] = {} if comparison is None else {"comparison": comparison}
     if chosen.has_mos and CALIBRATION_PART in dataset.parts and part not in (CALIBRATION_PART, "all"):
         notes["calibration"] = work.calibrate(dataset.part(CALIBRATION_PART), out / CALIBRATION_PART)
+    notes["probes"] = work.probe(chosen)
     runs.write_notes(out, notes)
     found = runs.read_runs([out])
     made = make_report(found, work.gallery(found, chosen, attacks, gallery) if report else ())
@@ -162,6 +164,19 @@ class _Work:
             curve = None if scores.mos is None else fit_logistic(scores.before, scores.mos)
             curves[label] = None if curve is None else asdict(curve)
         return curves
+
+    def probe(self, photos: Dataset) -> dict[str, list[tuple[str, str]]]:
+        """By model, the flags of what its records can't show: names and sentences."""
+        from robustiqa.evaluation.probe import probe_model
+        from robustiqa.models.crop_average import CropAverage
+
+        found: dict[str, list[tuple[str, str]]] = {}
+        for label, model in self.models.items():
+            whole = model if model.crop_size is None else CropAverage(model, small=self.small)
+            for photo in photos.photos[:PROBED_PHOTOS]:
+                flags = probe_model(whole, photo.read()[None].to(self.device), label=label)
+                found.setdefault(label, []).extend((flag.name, flag.sentence) for flag in flags)
+        return {label: list(dict(flags).items()) for label, flags in found.items()}
 
     def gallery(
         self, found: Evaluation, photos: Dataset, attacks: Sequence[NamedAttack], count: int

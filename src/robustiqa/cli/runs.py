@@ -90,9 +90,10 @@ def read_runs(folders: Sequence[Path], comparison: Mapping[str, Any] | None = No
             raise InputError(f"{folder} is of other photographs than {folders[0]}; report them one at a time.")
     notes: dict[str, Any] = {}
     for part in parts:
-        calibration = {**notes.get("calibration", {}), **part.info["info"].get("calibration", {})}
-        notes |= part.info["info"]
-        notes["calibration"] = calibration
+        by_model = {
+            name: {**notes.get(name, {}), **part.info["info"].get(name, {})} for name in ("calibration", "probes")
+        }
+        notes |= part.info["info"] | by_model
     if comparison is not None:
         notes["comparison"] = comparison
     notes.setdefault("commands", [f"robustiqa report {' '.join(map(str, folders))}"])

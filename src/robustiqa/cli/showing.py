@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ def print_report(output: Output, report: Report) -> None:
 
 
 def _print_table(output: Output, table: Table) -> None:
+    from robustiqa.report.captions import FLAGS_RAISED
+
     rows: list[list[str]] = []
     for block in table.blocks:
         if block.title:
@@ -46,6 +49,9 @@ def _print_table(output: Output, table: Table) -> None:
         rows += [[indent + row.title, *map(_cell, row.cells)] for row in block.rows]
     header = [table.stub, *(column.full for column in table.columns)]
     output.table(header, rows, title=table.title)
+    for note in table.notes:
+        if note.startswith(FLAGS_RAISED):
+            output.line(note)
 
 
 def _cell(cell: Cell) -> str:
@@ -58,6 +64,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "title": report.title,
         "subtitle": report.subtitle,
         "findings": report.findings,
+        "flags": [asdict(flag) for flag in report.flags],
         "tables": [_table_document(table) for table in report.tables],
     }
 

@@ -81,6 +81,10 @@ MEASURES: Mapping[str, Measure] = {
     "change_over_spread": Measure("change_over_spread", "Change / clean spread", "before", False, digits=2),
     "change_mapped": Measure("change_mapped", "RMSE of mapped scores", "before", False, "logistic", digits=2),
     "mean_absolute_change": Measure("mean_absolute_change", "Mean |change|", "before", False, digits=2),
+    "absolute_gain": Measure("absolute_gain", "Absolute gain", "before", False),
+    "relative_gain": Measure("relative_gain", "Relative gain", "before", False),
+    "wasserstein_gain": Measure("wasserstein_gain", "Wasserstein", "before", False),
+    "energy_gain": Measure("energy_gain", "Energy distance", "before", False),
     "spread": Measure("spread", "Spread of clean scores", "alone", None, digits=2),
 }
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from robustiqa.core.calibration import Logistic
 from robustiqa.core.errors import InputError
+from robustiqa.evaluation.diagnostics import Diagnosis, diagnose
 from robustiqa.evaluation.measures import MEASURES, Condition, Estimate, Group
 from robustiqa.evaluation.records import CLEAN, Record, norm_of
 from robustiqa.evaluation.summary import FEWEST_PHOTOS, SAMPLES, Summary
@@ -95,6 +96,12 @@ class Study:
         """Every model that was evaluated, in the order they were given; `shrink` was not."""
         made = self.comparison.shrink if self.comparison else None
         return tuple(label for label in self.evaluation.models if made is None or label not in made.labels)
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What in the records says that they should not be believed."""
+        sides = (self.comparison.base.labels, self.comparison.defended.labels) if self.comparison else ((), ())
+        return diagnose(self.evaluation, self.labels, tuple(zip(*sides, strict=False)))
 
     @cached_property
     def has_mos(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from robustiqa.evaluation.flags import Flag
 from robustiqa.evaluation.measures import Condition, Group
 from robustiqa.evaluation.records import CLEAN, norm_of
 from robustiqa.evaluation.study import Study
@@ -32,6 +33,7 @@ PROTOCOLS = {
     "crops clean and attacked",
     "as the model has it": "the model scores a photograph whole",
 }
+FLAGS_RAISED = "Flags raised: "
 SHORT_PROTOCOLS = {"covering grid": "covering grid of crops", "as the model has it": "scored whole"}
 
 
@@ -79,7 +81,12 @@ def _fewer(study: Study, conditions: Sequence[Condition]) -> str:
 
 
 def notes(
-    study: Study, groups: Sequence[Group], conditions: Sequence[Condition] = (), *extra: str, interval: bool = True
+    study: Study,
+    groups: Sequence[Group],
+    conditions: Sequence[Condition] = (),
+    *extra: str,
+    interval: bool = True,
+    flagged: Sequence[Group] | None = None,
 ) -> tuple[str, ...]:
     """What the numbers of some groups under some conditions are, in key words.
 
@@ -89,6 +96,7 @@ def notes(
         conditions: Under what; none for clean scores.
         extra: Sentences that come first.
         interval: Whether there are brackets to explain.
+        flagged: Whose flags are named; those of `groups` by default.
     """
     seeds = ", ".join(f"{group.name} {_count(len(group.labels), 'seed')}" for group in groups)
     said = [f"n = {photographs(study, conditions)}", seeds]
@@ -102,7 +110,44 @@ def notes(
         said.append("attacked on → scored by, as marked" if transfer else "white-box: attacked on = scored by")
         said.append(" and ".join(dict.fromkeys(VARIANTS[c.variant] for c in attacked)))
     said += [SHORT_PROTOCOLS.get(name, name) for name in _protocols(study, groups)]
-    return (*extra, "\u00a0· ".join(said).replace("%", "\u00a0%") + ".")
+    return (
+        *extra,
+        *flags_note(study, flagged or groups, conditions),
+        "\u00a0· ".join(said).replace("%", "\u00a0%") + ".",
+    )
+
+
+def flags_note(study: Study, groups: Sequence[Group], conditions: Sequence[Condition] = ()) -> tuple[str, ...]:
+    """Names of the flags that concern some groups under some conditions, with the models; nothing where none do."""
+    shown = {label for group in groups for label in group.labels}
+    found: dict[str, list[str]] = {}
+    for flag in study.diagnosis.flags:
+        if flag.model in shown and _concerns(flag, conditions):
+            found.setdefault(flag.name, []).append(flag.model)
+    if not found:
+        return ()
+    named = [f"{flag_name(name)} ({', '.join(dict.fromkeys(models))})" for name, models in found.items()]
+    return (f"{FLAGS_RAISED}{', '.join(named)}; the findings say why.",)
+
+
+def _concerns(flag: Flag, conditions: Sequence[Condition]) -> bool:
+    """Whether numbers under any of some conditions are in doubt; clean ones are only where no attack is named."""
+    if not flag.attacks:
+        return True
+    return any(c.attack in flag.attacks and flag.objective in ("", c.objective) for c in conditions)
+
+
+def flag_name(name: str) -> str:
+    """A flag or check in words."""
+    return name.replace("_", " ")
+
+
+def checks_made(study: Study) -> str:
+    """Which diagnostics the records gave occasion for, in a sentence."""
+    diagnosis = study.diagnosis
+    listed = [", ".join(map(flag_name, names)) or "none" for names in (diagnosis.made, diagnosis.not_made)]
+    outcome = "they raise the flags that the findings name" if diagnosis.flags else "no flag was raised"
+    return f"Checks of the records: {listed[0]}; {outcome}. Without occasion, and so not made: {listed[1]}."
 
 
 def method(study: Study) -> tuple[str, ...]:
@@ -140,6 +185,7 @@ def method(study: Study) -> tuple[str, ...]:
             "White-box: each model is attacked on itself."
             if len(study.labels) > 1
             else "White-box: the attack sees the model.",
+            checks_made(study),
         ]
     if "end_to_end" in variants:
         said.append("End to end: one perturbation for the whole photograph.")

@@ -221,6 +221,11 @@ def models_table(study: Study) -> Table | None:
         "Model",
         tuple(heads),
         tuple(blocks),
-        notes(study, [Group("each", grouped[0].labels[:1])], [condition] if condition else []),
+        notes(
+            study,
+            [Group("each", grouped[0].labels[:1])],
+            [condition] if condition else [],
+            flagged=[Group("all", study.labels)],
+        ),
         main=False,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from robustiqa.evaluation.measures import UNTOUCHED, Condition, Estimate, Group
 from robustiqa.evaluation.records import norm_of
 from robustiqa.evaluation.study import Study
-from robustiqa.report.captions import extent, objective_name, photographs
+from robustiqa.report.captions import extent, flag_name, objective_name, photographs
 from robustiqa.report.tables import number
 
 HARDLY_VISIBLE = 4  # 8-bit levels a pixel; at 4/255 people hardly see a signed-gradient pattern on a photograph
@@ -93,8 +93,20 @@ def _sentences(study: Study) -> Iterator[str]:
         yield from _strongest(study, condition)
     if study.has_mos:
         yield from _accuracy(study)
+    yield from _flags(study)
     if condition is not None:
         yield "These attacks were tried; they prove no limit. A stronger one may move scores further."
+
+
+def _flags(study: Study) -> Iterator[str]:
+    """Every check that raised a flag: what was seen first, and how often again."""
+    raised: dict[str, list[str]] = {}
+    for flag in study.diagnosis.flags:
+        raised.setdefault(flag.name, []).append(flag.sentence)
+    for name, sentences in raised.items():
+        more = len(sentences) - 1
+        again = f" Likewise in {more} more case{'s' * (more != 1)}." if more else ""
+        yield f"Flag raised, {flag_name(name)}: {sentences[0]}{again}"
 
 
 def _first_objectives(study: Study) -> Iterator[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustiqa.core.run_folder import write_atomically
+from robustiqa.evaluation.flags import Flag
 from robustiqa.evaluation.study import Study, study
 from robustiqa.evaluation.summary import SAMPLES
 from robustiqa.evaluation.views import Evaluation
@@ -45,6 +46,7 @@ class Report:
         commands: That made the records, as far as they say.
         method: How the numbers were made, in sentences.
         facts: Models, dataset and environment.
+        flags: Reasons not to believe some of it; the findings and the notes of the tables name them.
     """
 
     title: str
@@ -57,6 +59,7 @@ class Report:
     commands: tuple[str, ...]
     method: tuple[str, ...]
     facts: Facts
+    flags: tuple[Flag, ...] = ()
 
     def to_html(self, path: str | Path) -> Path:
         """Writes the page; it appears whole or not at all.
@@ -134,6 +137,7 @@ def report(
         commands=tuple(map(str, read.notes.get("commands", ()))),
         method=method(read),
         facts=_facts(read),
+        flags=read.diagnosis.flags,
     )
 
 

@@ -16,6 +16,7 @@ from robustiqa.evaluation.study import Study
 from robustiqa.report.captions import budget, notes, objective_name
 from robustiqa.report.cells import BOLD, columns, compared, heading, side_by_side
 from robustiqa.report.controls import controls_table, first_order_table, models_table, transfer_table
+from robustiqa.report.gains import gains_table
 from robustiqa.report.tables import Block, Cell, Column, Row, Table
 
 AGAINST = {"mos": "Opinions and score after", "before": "Score before and after"}
@@ -34,6 +35,7 @@ def all_tables(study: Study) -> tuple[Table, ...]:
         paper_table(study, "plcc_mapped_mos", "change_mapped", "Mapped scores under attack", main=False),
         paper_table(study, "krocc_mos", "krocc_change", "KROCC under attack", main=False),
         paper_table(study, "", "r_robustness", "R robustness", main=False),
+        gains_table(study),
         transfer_table(study),
         models_table(study),
     ]
