@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from robustiqa.attacks.objectives import RankSplit, Target
 from robustiqa.attacks.square import Square, square_side
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel
@@ -167,9 +168,17 @@ def test_moving_the_wrong_way_ends_no_search() -> None:
     assert (result.scores > result.clean_scores).all()
 
 
-def test_a_target_is_approached_from_either_side() -> None:
-    from robustiqa.attacks.objectives import Target
+@pytest.mark.parametrize("stop_change", [None, 1.5])
+def test_photos_of_one_batch_go_opposite_ways(stop_change: float | None) -> None:
+    model, photos = LinearModel.random(side=12, size=1.0), toy_photos(5, 12)
+    middle = model(photos).median().item()
+    result = Square(objective=RankSplit(middle), queries=150, stop_change=stop_change)(model, photos)
+    change = result.scores - result.clean_scores
+    assert ((change < -1) == (result.clean_scores > middle)).all()
+    assert ((change > 1) == (result.clean_scores <= middle)).all()
 
+
+def test_a_target_is_approached_from_either_side() -> None:
     model, photos = LinearModel.random(side=12, size=1.0), toy_photos(4, 12)
     clean, reach = model(photos).detach(), EPS * model.slopes.abs().sum().item()
     aim = clean.median().item()
