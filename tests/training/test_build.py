@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from robustiqa.core.errors import SpecError, UnknownNameError, WeightsError
+from robustiqa.core.errors import InputError, SpecError, UnknownNameError, WeightsError
 from robustiqa.defenses.norm_regularization import CentralDifference, DoubleBackward, FiniteDifference
 from robustiqa.models.weights import file_hash, save_weights, state_hash
 from robustiqa.training.build import (
@@ -61,7 +61,17 @@ def test_an_unknown_optimizer_is_named() -> None:
 def test_a_penalty_takes_what_its_estimator_knows(estimator: str, expected: object) -> None:
     spec = PenaltySpec(weight=0.5, estimator=estimator, h=0.02, space="pixel", side="random")
     penalty = build_penalty(spec, 0)
-    assert vars(penalty) == {"estimator": expected, "weight": 0.5}
+    assert vars(penalty) == {"estimator": expected, "weight": 0.5, "statistics": "own", "fraction": 1.0}
+
+
+def test_a_penalty_is_measured_with_the_statistics_and_on_the_fraction_that_the_spec_names() -> None:
+    penalty = build_penalty(PenaltySpec(weight=0.5, statistics="clean", fraction=0.25), 0)
+    assert vars(penalty) == {"estimator": FiniteDifference(), "weight": 0.5, "statistics": "clean", "fraction": 0.25}
+
+
+def test_a_penalty_without_those_options_says_so() -> None:
+    with pytest.raises(InputError, match="'nt-standardized' has no option 'statistics'"):
+        build_penalty(PenaltySpec(name="nt-standardized", weight=0.5, statistics="clean"), 0)
 
 
 def test_a_penalty_begins_with_its_epoch() -> None:

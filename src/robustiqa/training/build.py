@@ -125,7 +125,9 @@ def build_penalty(spec: PenaltySpec, epoch: int) -> Penalty:
     }
     estimator = estimators.create(spec.estimator, **{name: values[name] for name in taken.get(spec.estimator, ())})
     weight = spec.weight if epoch >= spec.start_epoch else 0.0
-    return penalties.create(spec.name, estimator=estimator, weight=weight)
+    later = {"statistics": spec.statistics, "fraction": spec.fraction}
+    asked = {name: value for name, value in later.items() if value != getattr(PenaltySpec(), name)}
+    return penalties.create(spec.name, estimator=estimator, weight=weight, **asked)
 
 
 def build_loss(spec: TrainingSpec) -> Loss:

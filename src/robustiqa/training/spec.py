@@ -68,6 +68,9 @@ class PenaltySpec:
         space: What h is measured in: `input` (normalized) or `pixel`.
         side: Which side a `finite_difference` steps to: `up` (the paper) or `random`.
         start_epoch: Epochs of plain training before the penalty begins.
+        statistics: What batch norm in training mode uses in the penalty's passes: each pass's `own`, or those of the
+            loss's `clean` pass (`nt` only).
+        fraction: Part of each batch that the norm is measured on (`nt` with `clean` only).
     """
 
     name: str = "nt"
@@ -77,6 +80,8 @@ class PenaltySpec:
     space: str = "input"
     side: str = "up"
     start_epoch: int = 0
+    statistics: str = field(default="own", metadata=LATER)
+    fraction: float = field(default=1.0, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +152,8 @@ class TrainingSpec:
         head_weights: Of the losses of the network's heads, the score's first; a network with one head has one loss.
         batch_norm: `train` (batch statistics), `frozen` (those of the loaded weights), or `frozen_with_penalty`
             (`train` until the penalty begins, then frozen as they are). With batch statistics, what a perturbation
-            does to all images alike is normalized away in the perturbed pass, and the penalty does not see it.
+            does to all images alike is normalized away in the perturbed pass, and the penalty does not see it;
+            `penalty.statistics` is the other remedy.
         precision: `no` (float32), `bf16` or `fp16`.
         seed: Of initial head weights, order, crops, flips, noise and dropout.
     """

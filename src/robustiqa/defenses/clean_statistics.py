@@ -1,0 +1,95 @@
+"""Batch norm of further passes with the statistics of an earlier one, gradients through them included.
+
+A network in training mode normalizes each pass with the statistics of its own batch, so what a perturbation does to
+all images alike is gone after the first such layer: a penalty on the change of the scores can't see it. Two nearby
+remedies fail. Freezing the layers, as at test, takes from training what batch norm is for. Frozen layers in the
+penalty's passes alone are met by shrinking weights: the loss, normalized by its batch, does not mind, and statistics
+that are constants in the penalty let its norm shrink with them. Here the penalty's passes use the clean pass's
+statistics as functions of the weights, which scale as the activations do: nothing is gained by shrinking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+
+class CleanStatistics(TorchFunctionMode):
+    """Notes the statistics of every batch norm in training mode that runs within it; `again` normalizes with them.
+
+        with CleanStatistics() as clean:
+            scores = model(images)
+        with clean.again():
+            moved = model(images + step)
+
+    Calls are told apart by their order, so passes under `again` are of the same network, each whole; it starts anew
+    with each. Running statistics stay, but for their count of batches. Layers at test are left alone. Not for compiled
+    networks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._noted: list[tuple[Tensor, Tensor]] = []  # mean and variance (C,), attached, call by call
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Any function of torch, as it is; of `batch_norm` in training mode the statistics are noted."""
+        kwargs = kwargs or {}
+        if func is F.batch_norm and kwargs["training"]:
+            self._noted.append(_Statistics.apply(args[0]))  # type: ignore[no-untyped-call]
+        return func(*args, **kwargs)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Batch norm in training mode normalizes with the noted statistics, through which gradients flow."""
+        with _Again(self._noted):
+            yield
+
+
+class _Again(TorchFunctionMode):
+    def __init__(self, noted: list[tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self._noted = noted
+        self._calls = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.batch_norm or not kwargs["training"]:
+            return func(*args, **kwargs)
+        mean, variance = self._noted[self._calls % len(self._noted)]
+        self._calls += 1
+        scale = (variance + kwargs["eps"]).rsqrt()
+        if kwargs["weight"] is not None:
+            scale = scale * kwargs["weight"]
+        shift = -mean * scale
+        if kwargs["bias"] is not None:
+            shift = shift + kwargs["bias"]
+        return _affine(args[0], scale, shift)
+
+
+class _Statistics(torch.autograd.Function):
+    """Mean and variance (C,) of (N, C, ...), at least float32; several times as fast as `torch.var_mean`."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> tuple[Tensor, Tensor]:
+        wide = values.to(torch.promote_types(values.dtype, torch.float32))
+        mean, variance = torch.batch_norm_update_stats(wide, None, None, 0.0)
+        ctx.save_for_backward(values, mean)
+        return mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        values, mean = ctx.saved_tensors
+        each = len(mean) / values.numel()
+        slope = 2 * each * gradients[1]
+        return _affine(values, slope, each * gradients[0] - slope * mean)
+
+
+def _affine(values: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """`scale * values + shift` channel by channel, in the fused kernel of batch norm at test."""
+    return F.batch_norm(values, torch.zeros_like(scale), torch.ones_like(scale), scale, shift, training=False, eps=0.0)
