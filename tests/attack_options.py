@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from robustiqa.attacks.ensemble import PRESETS, Preset
+
+TINY = "tiny"  # a preset for tests alone: every preset that is published is too much work
+PRESETS[TINY] = Preset(steps=8, queries=200, eot=4)
+
 CHEAP: dict[str, dict[str, Any]] = {
     "apgd": {"steps": 8},
+    "ensemble": {"preset": TINY},
     "nes": {"steps": 8, "samples": 24},
     "perceptual": {"steps": 10},
     # By default its ball is the JND, and eps does not bind; at this eps random signs have the same ball.

@@ -13,6 +13,7 @@ attacks: Registry[NamedAttack] = Registry(
     "attack",
     {
         "apgd": "robustiqa.attacks.apgd:APGD",
+        "ensemble": "robustiqa.attacks.ensemble:Ensemble",
         "facpa": "robustiqa.attacks.generator:FACPA",
         "fgsm": "robustiqa.attacks.gradient:FGSM",
         "ifgsm": "robustiqa.attacks.gradient:IFGSM",

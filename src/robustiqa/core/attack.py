@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from robustiqa.core import pixels
+from robustiqa.core.attack_result import AttackResult as AttackResult
+from robustiqa.core.attack_result import AttackRun, Contest, keep_largest_change
 from robustiqa.core.balls import Ball, create_ball
 from robustiqa.core.checks import check_eval_mode, check_pixels, check_scores
 from robustiqa.core.errors import InputError
@@ -130,48 +131,6 @@ class Oracle:
         spent += 1 if rows is None else torch.bincount(rows.cpu(), minlength=len(spent))
 
 
-@dataclass(frozen=True)
-class AttackResult:
-    """What an attack did to each of N photos.
-
-    Attributes:
-        clean_images: What came in, (N, 3, H, W).
-        images: Adversarial images in float, within the budget, in [0, 1]; same shape.
-        images_8bit: The same as a file holds them, within the budget on the 8-bit grid. This is what counts.
-        clean_scores: Scores before, (N,).
-        scores: Scores of the float images, (N,).
-        scores_8bit: Scores of the 8-bit images, (N,).
-        won: Which of the objective's goals was kept, (N,).
-        queries: Forward passes spent on each photo over all goals, (N,).
-        gradients: Backward passes likewise, (N,).
-    """
-
-    clean_images: Tensor = field(repr=False)
-    images: Tensor = field(repr=False)
-    images_8bit: Tensor = field(repr=False)
-    clean_scores: Tensor
-    scores: Tensor
-    scores_8bit: Tensor
-    won: Tensor
-    queries: Tensor
-    gradients: Tensor
-
-    @property
-    def linf(self) -> Tensor:
-        """Largest pixel change of the float images, (N,)."""
-        return pixels.linf_distance(self.images, self.clean_images)
-
-    @property
-    def l2(self) -> Tensor:
-        """Euclidean length of the change of the float images, (N,)."""
-        return pixels.l2_distance(self.images, self.clean_images)
-
-    @property
-    def ssim(self) -> Tensor:
-        """Structural similarity of float adversarial and clean images, (N,)."""
-        return pixels.ssim(self.images, self.clean_images)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Attack(ABC):
     """Base of every attack. Subclasses are frozen dataclasses of plain values that implement `perturb`.
@@ -218,6 +177,12 @@ class Attack(ABC):
             generators: One for each photo; the only source of randomness.
         """
 
+    def compete(
+        self, oracle: Oracle, images: Tensor, goal: Goal, generators: Sequence[torch.Generator]
+    ) -> tuple[Tensor, Contest | None]:
+        """As `perturb`; an attack that is made of others also says what each of them reached."""
+        return self.perturb(oracle, images, goal, generators), None
+
     def __call__(
         self,
         model: nn.Module,
@@ -257,43 +222,14 @@ class Attack(ABC):
             oracle = Oracle(model, images, clean_scores, clean)
             oracle.white_box = self.threat_model == "white-box"
             runs = [self._run(oracle, images, goal, names) for goal in self.objective.goals(clean_scores, oracle.scale)]
-        return _keep_largest_change(images, clean_scores, runs, oracle)
+        return keep_largest_change(images, clean_scores, runs, queries=oracle.queries, gradients=oracle.gradients)
 
-    def _run(self, oracle: Oracle, images: Tensor, goal: Goal, names: Sequence[str]) -> _Run:
+    def _run(self, oracle: Oracle, images: Tensor, goal: Goal, names: Sequence[str]) -> AttackRun:
         generators = [generator(self.seed, name) for name in names]
-        adversarial = self.ball.project(self.perturb(oracle, images, goal, generators).detach(), images)
+        found, contest = self.compete(oracle, images, goal, generators)
+        adversarial = self.ball.project(found.detach(), images)
         in_8bit = self.ball.to_8bit(adversarial, images)
         spent = oracle.queries.clone()
         scores, scores_8bit = oracle.scores(adversarial), oracle.scores(in_8bit)
         oracle.queries = spent  # measuring the result is not part of the attack
-        return _Run(adversarial, in_8bit, scores, scores_8bit)
-
-
-@dataclass(frozen=True)
-class _Run:
-    images: Tensor
-    images_8bit: Tensor
-    scores: Tensor
-    scores_8bit: Tensor
-
-
-def _keep_largest_change(images: Tensor, clean_scores: Tensor, runs: Sequence[_Run], oracle: Oracle) -> AttackResult:
-    """Picks, photo by photo, the run whose 8-bit score moved farthest."""
-    changes = torch.stack([(run.scores_8bit - clean_scores).abs() for run in runs])  # (goals, N)
-    won = changes.argmax(0)
-    rows = torch.arange(len(images), device=won.device)
-
-    def pick(parts: list[Tensor]) -> Tensor:
-        return parts[0] if len(parts) == 1 else torch.stack(parts)[won, rows]
-
-    return AttackResult(
-        clean_images=images,
-        images=pick([run.images for run in runs]),
-        images_8bit=pick([run.images_8bit for run in runs]),
-        clean_scores=clean_scores,
-        scores=pick([run.scores for run in runs]),
-        scores_8bit=pick([run.scores_8bit for run in runs]),
-        won=won,
-        queries=oracle.queries,
-        gradients=oracle.gradients,
-    )
+        return AttackRun(adversarial, in_8bit, scores, scores_8bit, contest)
