@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from robustiqa.attacks.ensemble import PRESETS, Preset
 from robustiqa.core.image_files import read_image, write_png
 from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.loading import load_model
@@ -149,3 +150,26 @@ def test_an_objective_takes_its_fields(run: Run, photos: Path, weights: dict[str
     document = attacked(run, *asked, "--objective", "target:score=20", "--seed", "3")
     assert document["objective"] == "target:score=20"
     assert document["attack"].endswith("random_start=True, seed=3)")
+
+
+def test_an_ensemble_says_which_member_found_each_image(
+    run: Run, photos: Path, weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "quick", Preset(steps=2, queries=3, eot=2))
+    asked = (photos / "ann.png", "--weights", weights["base"], "--attack", "ensemble:preset=quick")
+    document = attacked(run, *asked, "--objective", "lower")
+    assert document["attack"] == "ensemble(eps=4/255, preset=quick)"
+    found = document["photos"][0]["results"]["base"]
+    reached = found["member_scores"]
+    assert list(reached) == ["none", "apgd", "apgd_rank", "square"]
+    assert found["member"] == min(reached, key=reached.__getitem__)
+    assert found["score"] == pytest.approx(reached[found["member"]], rel=1e-6)
+    title, header, row = run("attack", *asked, "--objective", "lower").out.splitlines()
+    assert title.strip() == "base: ensemble(eps=4/255, preset=quick)"
+    assert header.endswith("found by") and row.endswith(found["member"])
+
+
+def test_other_attacks_name_no_member(run: Run, photos: Path, weights: dict[str, Path]) -> None:
+    document = attacked(run, photos / "ann.png", "--weights", weights["base"], "--attack", "random_sign")
+    found = document["photos"][0]["results"]["base"]
+    assert (found["member"], found["member_scores"]) == (None, {})

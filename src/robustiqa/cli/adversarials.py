@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ class AttackedPhoto:
         gradients: Backward passes spent.
         queries: Forward passes spent.
         files: The PNG that was written, one a crop of a patchwise attack.
+        member: Of an ensemble, which member found the image; `none` if none beat the clean one; None for others.
+        member_scores: Score of each member's 8-bit image, by name; empty for others.
     """
 
     path: Path
@@ -42,6 +44,8 @@ class AttackedPhoto:
     gradients: int
     queries: int
     files: tuple[Path, ...]
+    member: str | None = None
+    member_scores: dict[str, float] = field(default_factory=dict)
 
 
 class Writer:
@@ -121,6 +125,9 @@ def measure(result: AttackResult, paths: Sequence[Path], writer: Writer, below: 
             gradients=int(result.gradients[place]),
             queries=int(result.queries[place]),
             files=writer.write(path, of_photo, below),
+            **found_by,
         )
-        for place, (path, of_photo) in enumerate(zip(paths, images.chunk(len(paths)), strict=True))
+        for place, (path, of_photo, found_by) in enumerate(
+            zip(paths, images.chunk(len(paths)), result.found_by, strict=True)
+        )
     ]

@@ -146,6 +146,9 @@ def _attack_all(
 
 def _print_tables(output: Output, found: Found, plan: _Plan) -> None:
     header = ["photo", "before", "8-bit", "change", "float", "levels", "L2", "SSIM", "gradients"]
+    contested = any(photo.member for by_model in found.values() for photo in by_model.values())
+    if contested:
+        header.append("found by")
     for label in next(iter(found.values())):
         rows = [
             [
@@ -158,6 +161,7 @@ def _print_tables(output: Output, found: Found, plan: _Plan) -> None:
                 number(photo.l2),
                 number(photo.ssim, 4),
                 str(photo.gradients),
+                *([photo.member or "-"] if contested else []),
             ]
             for path, photo in ((path, by_model[label]) for path, by_model in found.items())
         ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from robustiqa.report.tables import Cell, Table
 
 PAGE = "report.html"
-PRINTED = ("honest", "clean", "controls")  # how tables are named that a terminal shows; the page has all
+PRINTED = ("honest", "clean", "controls", "members")  # how tables are named that a terminal shows; the page has all
 
 
 def write_report(report: Report, folder: Path) -> Path:

@@ -25,28 +25,34 @@ def _stands_against(rival: Run, runs: Sequence[Run]) -> list[Run]:
 
 
 def blind(seen: Seen) -> list[tuple[Run, list[Run]]]:
-    """Runs that did not see this model's gradients, and the white-box runs that they must not beat."""
-    rivals = [run for run in seen.runs if not run.white_box and run.variant == "end_to_end"]
-    return [(rival, white) for rival in rivals if (white := _stands_against(rival, seen.white))]
+    """Runs that did not see this model's gradients, and the white-box runs that they must not beat.
+
+    An ensemble takes part member by member: it holds both kinds, and would hide what this looks for.
+    """
+    alone = [member for run in seen.runs if run.variant == "end_to_end" for member in run.members]
+    white = [run for run in alone if run.white_box]
+    return [(run, against) for run in alone if not run.white_box and (against := _stands_against(run, white))]
 
 
 def black_box_stronger(seen: Seen) -> Found:
     """Compares, photo by photo, every blind run with the best white-box run of its goal and budget."""
     overtaken: dict[str, float] = {}
+    labels: dict[str, str] = {}
     for rival, white in blind(seen):
         keys = common_keys([rival, *white])
         best = {key: max(run.gains[key] for run in white) for key in keys}
         share = sum(rival.gains[key] > best[key] + MARGIN * seen.span for key in keys) / max(len(keys), 1)
-        overtaken[rival.attack] = max(share, overtaken.get(rival.attack, 0.0))
-    beating = [attack for attack, share in overtaken.items() if share > OVERTAKEN_SHARE]
+        overtaken[rival.title] = max(share, overtaken.get(rival.title, 0.0))
+        labels[rival.title] = rival.attack
+    beating = [title for title, share in overtaken.items() if share > OVERTAKEN_SHARE]
     if beating:
-        worst = max(beating, key=lambda attack: overtaken[attack])
+        worst = max(beating, key=lambda title: overtaken[title])
         yield Flag(
             "black_box_stronger",
             seen.label,
             f"{worst}, without {seen.label}'s gradients, moves {overtaken[worst]:.0%} of the photos farther than "
             "every white-box attack of its budget: the gradients mislead, or those attacks are too weak.",
-            tuple(sorted({*beating, *(run.attack for run in seen.white)})),
+            tuple(sorted({*(labels[title] for title in beating), *(run.attack for run in seen.white)})),
         )
 
 

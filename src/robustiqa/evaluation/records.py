@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from robustiqa.core.run_folder import write_atomically
 
 SCHEMA_VERSION = 1
 CLEAN = "none"
+_ADDED: dict[str, Any] = {"member": "", "member_scores": {}}  # what lines of this schema version may lack
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class Record:
         ssim: Structural similarity of the 8-bit image to the clean one.
         queries: Forward passes the attack spent.
         gradients: Backward passes it spent.
+        member: Of an ensemble, which member found the image, or `none` if none beat the clean one; empty for others.
+        member_scores: Score of each member's 8-bit image on the attacked model, by name, the clean one as `none`; empty
+            for other attacks and where another model scored.
         schema_version: Of this layout.
     """
 
@@ -67,6 +71,8 @@ class Record:
     ssim: float = 1.0
     queries: int = 0
     gradients: int = 0
+    member: str = ""
+    member_scores: dict[str, float] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -85,7 +91,7 @@ class Record:
         Raises:
             SpecError: if the line is of another schema version.
         """
-        values: dict[str, Any] = json.loads(line)
+        values: dict[str, Any] = {**_ADDED, **json.loads(line)}
         if values.get("schema_version") != SCHEMA_VERSION:
             raise SpecError(
                 f"records of schema version {values.get('schema_version')} can't be read by this version, "

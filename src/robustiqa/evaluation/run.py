@@ -261,8 +261,7 @@ def _attack_records(
     if isinstance(result, PatchwiseResult):
         linf, l2 = result.by_photo(linf).amax(1), result.by_photo(l2).square().sum(1).sqrt()
         ssim = result.by_photo(ssim).mean(1)
-    scores = (result.clean_scores, result.scores, result.scores_8bit)
-    columns = (*scores, linf, l2, ssim, result.queries, result.gradients)
+    columns = (result.clean_scores, result.scores, result.scores_8bit, linf, l2, ssim, result.queries, result.gradients)
     return [
         Record(
             key=photo.key,
@@ -282,9 +281,10 @@ def _attack_records(
             ssim=similarity,
             queries=queries,
             gradients=gradients,
+            **found_by,
         )
-        for photo, before, in_float, after, largest, length, similarity, queries, gradients in zip(
-            batch.photos, *(column.tolist() for column in columns), strict=True
+        for photo, found_by, before, in_float, after, largest, length, similarity, queries, gradients in zip(
+            batch.photos, result.found_by, *(column.tolist() for column in columns), strict=True
         )
     ]
 
@@ -296,4 +296,4 @@ def _transferred(
     """What another model makes of the same adversarial images."""
     columns = (scorer(batch.images), scorer(result.images), scorer(result.images_8bit))
     for record, before, in_float, after in zip(found, *(column.tolist() for column in columns), strict=True):
-        yield replace(record, scored_by=label, clean_score=before, float_score=in_float, score=after)
+        yield replace(record, scored_by=label, clean_score=before, float_score=in_float, score=after, member_scores={})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from robustiqa.attacks.ensemble import BLACK_BOX
 from robustiqa.evaluation.records import CLEAN, Record
 
 BUDGET_OPTIONS = ("eps", "step_size")  # differ where attacks are alike but for their budget
@@ -26,6 +27,7 @@ class Run:
         goal: `lower`, `raise`, ...
         variant: `end_to_end` or `patchwise`.
         records: One a photo.
+        member: Of an ensemble, if the run is of it alone.
     """
 
     scored_by: str
@@ -34,6 +36,23 @@ class Run:
     goal: str
     variant: str
     records: tuple[Record, ...]
+    member: str = ""
+
+    @property
+    def title(self) -> str:
+        """The attack, and which member of it, in words."""
+        return f"{self.member} of {self.attack}" if self.member else self.attack
+
+    @cached_property
+    def members(self) -> tuple[Run, ...]:
+        """An ensemble's members as runs of their own, whose images in float are not known; else the run itself."""
+        names = [name for name in self.records[0].member_scores if name != CLEAN]
+        return tuple(self._of(name) for name in names) if names else (self,)
+
+    def _of(self, name: str) -> Run:
+        spent = {"gradients": 0} if name in BLACK_BOX else {}
+        alone = [replace(one, score=one.member_scores[name], float_score=math.nan, **spent) for one in self.records]
+        return replace(self, records=tuple(alone), member=name)
 
     @property
     def eps(self) -> float:

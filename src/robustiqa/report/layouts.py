@@ -17,6 +17,7 @@ from robustiqa.report.captions import budget, notes, objective_name
 from robustiqa.report.cells import BOLD, columns, compared, heading, side_by_side
 from robustiqa.report.controls import controls_table, first_order_table, models_table, transfer_table
 from robustiqa.report.gains import gains_table
+from robustiqa.report.members import members_table
 from robustiqa.report.tables import Block, Cell, Column, Row, Table
 
 AGAINST = {"mos": "Opinions and score after", "before": "Score before and after"}
@@ -36,6 +37,7 @@ def all_tables(study: Study) -> tuple[Table, ...]:
         paper_table(study, "krocc_mos", "krocc_change", "KROCC under attack", main=False),
         paper_table(study, "", "r_robustness", "R robustness", main=False),
         gains_table(study),
+        members_table(study),
         transfer_table(study),
         models_table(study),
     ]
