@@ -12,14 +12,16 @@ from torch import Tensor
 
 from robustiqa.attacks.apgd import APGD
 from robustiqa.attacks.ensemble import PRESETS, REPEATS, UNMOVED, Ensemble, Preset
+from robustiqa.attacks.rank_surrogate import PassedShare
+from robustiqa.attacks.security_curve import security_curve
 from robustiqa.attacks.square import Square
 from robustiqa.core.attack import AttackResult, Oracle
-from robustiqa.core.attack_result import Contest
+from robustiqa.core.attack_result import Contest, chosen_contest
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import ModelWrapper
-from robustiqa.core.objective import Goal
+from robustiqa.core.objective import Goal, Push
 from tests.attack_options import TINY
-from tests.toys import ConstantModel, ConvModel, CountingModel, LinearModel, toy_photos
+from tests.toys import ConstantModel, ConvModel, CountingModel, LinearModel, Nearness, toy_photos
 
 KEYS = ["a", "b", "c"]
 SIGNS = {"lower": -1.0, "raise": 1.0}
@@ -245,8 +247,42 @@ def test_every_member_has_the_ensembles_budget_objective_and_seed() -> None:
     assert start == [False, True]
 
 
+def test_the_rank_surrogate_is_climbed_by_its_member_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    climbed: list[type[Goal]] = []
+
+    def search(
+        member: APGD | Square, passes: int, oracle: Oracle, images: Tensor, goal: Goal, draws: Sequence[torch.Generator]
+    ) -> Tensor:
+        climbed.append(type(goal))
+        return images
+
+    monkeypatch.setattr("robustiqa.attacks.ensemble._search", search)
+    tiny(objective="lower")(ConvModel().eval(), toy_photos(1, 8))
+    assert climbed == [Push, PassedShare, Push]
+
+
 @pytest.mark.parametrize(("preset", "hint"), [("standrad", "; did you mean 'standard'?"), ("slow", ".")])
 def test_an_unknown_preset_is_refused_with_the_nearest_and_all(preset: str, hint: str) -> None:
     with pytest.raises(InputError) as caught:
         Ensemble(preset=preset)
     assert str(caught.value) == f"unknown preset {preset!r}{hint} Known: {', '.join(PRESETS)}."
+
+
+def test_on_a_security_curve_a_photo_keeps_the_contest_of_the_image_it_keeps() -> None:
+    photos = toy_photos(1, 12)
+    model = Nearness(photos[0] + (photos[0] - 0.5).sign() / 255).eval()  # one level away is as good as it gets
+    curve = security_curve(tiny(objective="raise"), model, photos, budgets=["1/255", "4/255"])
+    small, large = (contest(result) for result in curve.results)
+    assert small.winners == ["apgd"]
+    assert torch.equal(curve.results[1].images, curve.results[0].images)
+    assert torch.equal(large.scores, small.scores)
+
+
+def test_a_photo_takes_its_contest_from_the_run_that_is_chosen_for_it() -> None:
+    names = ("none", "square")
+    first = Contest(names, torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1, 0]))
+    second = Contest(names, torch.tensor([[5.0, 6.0], [7.0, 8.0]]), torch.tensor([0, 1]))
+    taken = chosen_contest([first, second], torch.tensor([1, 0]))
+    assert taken is not None
+    assert (taken.scores.tolist(), taken.won.tolist()) == ([[5.0, 2.0], [7.0, 4.0]], [0, 0])
+    assert chosen_contest([None, None], torch.tensor([1, 0])) is None

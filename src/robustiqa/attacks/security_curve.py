@@ -23,6 +23,7 @@ from robustiqa.attacks.base import NamedAttack
 from robustiqa.attacks.in_ball import BallAttack
 from robustiqa.attacks.objectives import OneGoal, create_objective
 from robustiqa.core.attack import Attack, AttackResult, CleanPass, Oracle, clean_pass
+from robustiqa.core.attack_result import chosen_contest
 from robustiqa.core.balls import parse_size
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import ScoreScale
@@ -153,8 +154,15 @@ def _picked(options: Sequence[AttackResult], chosen: Tensor) -> AttackResult:
     def pick(name: str) -> Tensor:
         return torch.stack([getattr(part, name) for part in options])[chosen, rows]
 
-    names = ("images", "images_8bit", "scores", "scores_8bit", "won")
-    return replace(options[-1], **{name: pick(name) for name in names})
+    return replace(
+        options[-1],
+        images=pick("images"),
+        images_8bit=pick("images_8bit"),
+        scores=pick("scores"),
+        scores_8bit=pick("scores_8bit"),
+        won=pick("won"),
+        contest=chosen_contest([part.contest for part in options], chosen),
+    )
 
 
 def _counted(results: Sequence[AttackResult], chains: Sequence[Sequence[AttackResult]]) -> list[AttackResult]:

@@ -117,11 +117,6 @@ def keep_largest_change(
     def pick(parts: list[Tensor]) -> Tensor:
         return parts[0] if len(parts) == 1 else torch.stack(parts)[won, rows]
 
-    contests = [run.contest for run in runs if run.contest is not None]
-    contest = None
-    if contests:
-        scores = pick([held.scores.T for held in contests]).T  # (M, N)
-        contest = Contest(contests[0].names, scores, pick([held.won for held in contests]))
     return AttackResult(
         clean_images=images,
         images=pick([run.images for run in runs]),
@@ -132,5 +127,20 @@ def keep_largest_change(
         won=won,
         queries=queries,
         gradients=gradients,
-        contest=contest,
+        contest=chosen_contest([run.contest for run in runs], won),
     )
+
+
+def chosen_contest(contests: Sequence[Contest | None], chosen: Tensor) -> Contest | None:
+    """Each photo's contest from one of several of the same members; None if they are of no ensemble.
+
+    Args:
+        contests: Of several runs.
+        chosen: Which of them, (N,).
+    """
+    held = [contest for contest in contests if contest is not None]
+    if not held:
+        return None
+    rows = torch.arange(len(chosen), device=chosen.device)
+    scores = torch.stack([contest.scores.T for contest in held])[chosen, rows].T  # (M, N)
+    return Contest(held[0].names, scores, torch.stack([contest.won for contest in held])[chosen, rows])

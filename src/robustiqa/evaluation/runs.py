@@ -50,8 +50,16 @@ class Run:
         return tuple(self._of(name) for name in names) if names else (self,)
 
     def _of(self, name: str) -> Run:
-        spent = {"gradients": 0} if name in BLACK_BOX else {}
-        alone = [replace(one, score=one.member_scores[name], float_score=math.nan, **spent) for one in self.records]
+        blind = name in BLACK_BOX
+        alone = (
+            replace(
+                one,
+                score=one.member_scores[name],
+                float_score=math.nan,
+                gradients=0 if blind else one.gradients,
+            )
+            for one in self.records
+        )
         return replace(self, records=tuple(alone), member=name)
 
     @property
