@@ -15,7 +15,13 @@ from robustiqa.evaluation.measures import MEASURES, UNTOUCHED, Condition, Group
 from robustiqa.evaluation.summary import Summary
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.metrics import get_metric
-from robustiqa.metrics.bootstrap import Interval, bootstrap_interval, paired_difference, paired_reduction
+from robustiqa.metrics.bootstrap import (
+    Interval,
+    bootstrap_interval,
+    paired_difference,
+    paired_reduction,
+    resample_counts,
+)
 from robustiqa.metrics.robustness import change_over_spread
 from tests.evaluation.synthetic import (
     CALIBRATION,
@@ -253,3 +259,21 @@ def test_transfer_pairs_the_models_that_score_with_those_that_were_attacked() ->
     assert Summary(evaluation, samples=20).estimate(BASE, "rmse_change", condition).seeds == white_box.seeds
     with pytest.raises(InputError, match="transfer pairs them"):
         Summary(evaluation).estimate(OTHER, "rmse_change", condition)
+
+
+def test_two_conditions_of_one_model_are_paired_photo_by_photo() -> None:
+    evaluation = synthetic(25)
+    summary = Summary(evaluation, samples=60, seed=3)
+    stronger, weaker = Condition(IFGSM_LABEL, "worst_of_both"), WORST
+    moved = [np.abs(summary.scores("nt-1", condition).change) for condition in (weaker, stronger)]
+    counts = np.concatenate(list(resample_counts(25, 60, 3)))
+    means = [counts @ part / 25 for part in moved]
+    for found, values, of_all in (
+        (summary.contrast(OTHER, "mean_absolute_change", weaker, stronger), means[1] - means[0], np.subtract),
+        (summary.excess(OTHER, "mean_absolute_change", weaker, stronger), means[1] / means[0] - 1, None),
+    ):
+        first, second = (float(part.mean()) for part in moved)
+        assert found.value == pytest.approx(second - first if of_all is not None else second / first - 1)
+        low, high = np.quantile(values, [0.025, 0.975])
+        assert found.interval.low == pytest.approx(low)
+        assert found.interval.high == pytest.approx(high)

@@ -21,7 +21,7 @@ from robustiqa.core.run_folder import write_atomically
 
 SCHEMA_VERSION = 1
 CLEAN = "none"
-_ADDED: dict[str, Any] = {"member": "", "member_scores": {}}  # what lines of this schema version may lack
+OPTIONAL: dict[str, Any] = {"member": "", "member_scores": {}, "lpips": None, "seconds": None}  # left out of lines if so
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Record:
         member: Of an ensemble, which member found the image, or `none` if none beat the clean one; empty for others.
         member_scores: Score of each member's 8-bit image on the attacked model, by name, the clean one as `none`; empty
             for other attacks and where another model scored.
+        lpips: LPIPS of the 8-bit image and the clean one; None where it was not measured.
+        seconds: Wall time that the attack took, its batch's divided by photos; None where it was not measured.
         schema_version: Of this layout.
     """
 
@@ -73,6 +75,8 @@ class Record:
     gradients: int = 0
     member: str = ""
     member_scores: dict[str, float] = field(default_factory=dict)
+    lpips: float | None = None
+    seconds: float | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -81,8 +85,9 @@ class Record:
         return (self.scored_by, self.attacked_on, self.attack, self.goal, self.variant, self.key)
 
     def to_line(self) -> str:
-        """The record as one line of JSON; floats keep every digit."""
-        return json.dumps(asdict(self), separators=(",", ":"), allow_nan=True)
+        """The record as one line of JSON; floats keep every digit, and what was not measured is left out."""
+        values = {name: value for name, value in asdict(self).items() if OPTIONAL.get(name, ...) != value}
+        return json.dumps(values, separators=(",", ":"), allow_nan=True)
 
     @staticmethod
     def from_line(line: str) -> Record:
@@ -91,7 +96,7 @@ class Record:
         Raises:
             SpecError: if the line is of another schema version.
         """
-        values: dict[str, Any] = {**_ADDED, **json.loads(line)}
+        values: dict[str, Any] = {**OPTIONAL, **json.loads(line)}
         if values.get("schema_version") != SCHEMA_VERSION:
             raise SpecError(
                 f"records of schema version {values.get('schema_version')} can't be read by this version, "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
@@ -12,14 +13,16 @@ from torch import Tensor
 
 from robustiqa.attacks.base import NamedAttack
 from robustiqa.attacks.objectives import Lower, Raise, create_objective
-from robustiqa.attacks.patchwise import PatchwiseResult, attack_patchwise
+from robustiqa.attacks.patchwise import attack_patchwise
+from robustiqa.attacks.perceptual_similarity import Similarity
 from robustiqa.core import pixels
-from robustiqa.core.attack import AttackResult, CleanPass, clean_pass
+from robustiqa.core.attack import AttackResult, clean_pass
 from robustiqa.core.checks import check_positive_integer
 from robustiqa.core.dataset import Dataset, Photo
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.run_folder import environment, open_run_folder
+from robustiqa.evaluation.recording import Batch, attack_records, clean_records, transferred
 from robustiqa.evaluation.records import CLEAN, Record, RecordStore, check_finite
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.models.crop_average import CropAverage
@@ -28,16 +31,6 @@ from robustiqa.models.weights import state_hash
 RECORDS_FILE = "records.jsonl"
 VARIANTS = ("end_to_end", "patchwise")
 Listener = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    photos: Sequence[Photo]
-    images: Tensor
-
-    @property
-    def keys(self) -> list[str]:
-        return [photo.key for photo in self.photos]
 
 
 def evaluate(
@@ -52,6 +45,8 @@ def evaluate(
     device: torch.device | str = "cpu",
     small: str = "refuse",
     info: Mapping[str, Any] | None = None,
+    timed: bool = False,
+    lpips: Similarity | None = None,
     progress: Listener | None = None,
 ) -> Evaluation:
     """Scores and attacks every photograph with every model.
@@ -70,6 +65,8 @@ def evaluate(
         device: Where to compute.
         small: What to do with photographs smaller than a crop: `refuse` or `pad`.
         info: More about the run for captions, as plain values.
+        timed: Whether records hold the seconds that each attack took, which no two runs share.
+        lpips: `create_similarity("lpips", FILE)`, for records to hold LPIPS, too; its weights do not ship.
         progress: Called with (photographs done, photographs in all).
 
     Raises:
@@ -103,7 +100,8 @@ def evaluate(
             if wanted <= done:
                 continue
             others = {name: other for name, other in whole.items() if name != label} if transfer else {}
-            made = [record for record in _run_batch(label, model, others, batch, runs) if record.identity not in done]
+            found = _run_batch(label, model, others, batch, runs, timed, lpips)
+            made = [record for record in found if record.identity not in done]
             check_finite(made)
             if store is not None:
                 store.append(made)
@@ -152,19 +150,19 @@ def _describe(
     }
 
 
-def _batches(dataset: Dataset, batch_size: int, device: torch.device | str) -> Iterator[_Batch]:
+def _batches(dataset: Dataset, batch_size: int, device: torch.device | str) -> Iterator[Batch]:
     """Consecutive photographs of one size, in 8 bits; the same batches whatever is done already."""
     photos: list[Photo] = []
     images: list[Tensor] = []
     for photo in dataset:
         image = photo.read()
         if images and (len(images) == batch_size or image.shape != images[0].shape):
-            yield _Batch(photos, pixels.quantize(torch.stack(images)).to(device))
+            yield Batch(photos, pixels.quantize(torch.stack(images)).to(device))
             photos, images = [], []
         photos.append(photo)
         images.append(image)
     if images:
-        yield _Batch(photos, pixels.quantize(torch.stack(images)).to(device))
+        yield Batch(photos, pixels.quantize(torch.stack(images)).to(device))
 
 
 class _Run(NamedTuple):
@@ -196,7 +194,7 @@ def _plan(attacks: Sequence[NamedAttack], variants: Sequence[str]) -> list[_Run]
 
 
 def _identities(
-    label: str, scorers: Sequence[str], batch: _Batch, runs: Sequence[_Run]
+    label: str, scorers: Sequence[str], batch: Batch, runs: Sequence[_Run]
 ) -> set[tuple[str, str, str, str, str, str]]:
     """Of all records that one model as the attacked one gives on a batch."""
     return {(label, label, CLEAN, CLEAN, "end_to_end", key) for key in batch.keys} | {
@@ -211,89 +209,27 @@ def _run_batch(
     label: str,
     model: QualityModel,
     others: Mapping[str, QualityModel],
-    batch: _Batch,
+    batch: Batch,
     runs: Sequence[_Run],
+    timed: bool,
+    lpips: Similarity | None,
 ) -> Iterator[Record]:
     """All records of one model as the attacked one on one batch."""
     clean = clean_pass(model, batch.images)
-    yield from _clean_records(label, batch, clean)
+    yield from clean_records(label, batch, clean)
     for attack, goal, variant in runs:
+        started = perf_counter()
         if variant == "patchwise":
             if not isinstance(model, CropAverage):
                 raise InputError(
                     f"{label!r} takes whole photographs; a patchwise variant needs a model that averages crops."
                 )
-            crops = attack_patchwise(attack, model, batch.images, batch.keys)
-            yield from _attack_records(label, batch, attack, goal, variant, crops)
-            continue
-        result = attack(model, batch.images, keys=batch.keys, clean=clean)
-        found = _attack_records(label, batch, attack, goal, variant, result)
+            result: AttackResult = attack_patchwise(attack, model, batch.images, batch.keys)
+        else:
+            result = attack(model, batch.images, keys=batch.keys, clean=clean)
+        result.scores_8bit.tolist()  # waits for the device
+        seconds = (perf_counter() - started) / len(batch.photos) if timed else None
+        found = attack_records(label, batch, attack, goal, variant, result, seconds, lpips)
         yield from found
-        for other, scorer in others.items():
-            yield from _transferred(other, scorer, batch, found, result)
-
-
-def _clean_records(label: str, batch: _Batch, clean: CleanPass) -> Iterator[Record]:
-    for photo, score, norm in zip(batch.photos, clean.scores.tolist(), clean.gradient_l1.tolist(), strict=True):
-        yield Record(
-            key=photo.key,
-            mos=photo.mos,
-            scored_by=label,
-            attacked_on=label,
-            attack=CLEAN,
-            goal=CLEAN,
-            variant="end_to_end",
-            eps=0.0,
-            levels=0,
-            clean_score=score,
-            float_score=score,
-            score=score,
-            gradient_l1=norm,
-        )
-
-
-def _attack_records(
-    label: str, batch: _Batch, attack: NamedAttack, goal: str, variant: str, result: AttackResult
-) -> list[Record]:
-    linf = (255 * pixels.linf_distance(result.images_8bit, result.clean_images)).round()
-    l2 = pixels.l2_distance(result.images_8bit, result.clean_images)
-    ssim = pixels.ssim(result.images_8bit, result.clean_images)
-    if isinstance(result, PatchwiseResult):
-        linf, l2 = result.by_photo(linf).amax(1), result.by_photo(l2).square().sum(1).sqrt()
-        ssim = result.by_photo(ssim).mean(1)
-    columns = (result.clean_scores, result.scores, result.scores_8bit, linf, l2, ssim, result.queries, result.gradients)
-    return [
-        Record(
-            key=photo.key,
-            mos=photo.mos,
-            scored_by=label,
-            attacked_on=label,
-            attack=attack.label,
-            goal=goal,
-            variant=variant,
-            eps=attack.budget,
-            levels=attack.ball.levels,
-            clean_score=before,
-            float_score=in_float,
-            score=after,
-            linf=largest,
-            l2=length,
-            ssim=similarity,
-            queries=queries,
-            gradients=gradients,
-            **found_by,
-        )
-        for photo, found_by, before, in_float, after, largest, length, similarity, queries, gradients in zip(
-            batch.photos, result.found_by, *(column.tolist() for column in columns), strict=True
-        )
-    ]
-
-
-@torch.no_grad()
-def _transferred(
-    label: str, scorer: QualityModel, batch: _Batch, found: Sequence[Record], result: AttackResult
-) -> Iterator[Record]:
-    """What another model makes of the same adversarial images."""
-    columns = (scorer(batch.images), scorer(result.images), scorer(result.images_8bit))
-    for record, before, in_float, after in zip(found, *(column.tolist() for column in columns), strict=True):
-        yield replace(record, scored_by=label, clean_score=before, float_score=in_float, score=after, member_scores={})
+        for other, scorer in others.items() if variant == "end_to_end" else ():
+            yield from transferred(other, scorer, batch, found, result)

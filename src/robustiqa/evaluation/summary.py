@@ -82,11 +82,19 @@ class Summary:
         Raises:
             InputError: as `estimate`, or if the groups scored other photographs.
         """
-        return self._paired(first, second, measure, condition, lambda a, b: b - a)
+        return self._paired((first, condition), (second, condition), measure, lambda a, b: b - a)
 
     def reduction(self, first: Group, second: Group, measure: str, condition: Condition) -> Estimate:
         """How far `second` lies below `first`, as a share of it: `1 - second / first`, paired likewise."""
-        return self._paired(first, second, measure, condition, _reduction)
+        return self._paired((first, condition), (second, condition), measure, _reduction)
+
+    def contrast(self, group: Group, measure: str, first: Condition, second: Condition) -> Estimate:
+        """`second - first` of one group under two conditions, paired photo by photo."""
+        return self._paired((group, first), (group, second), measure, lambda a, b: b - a)
+
+    def excess(self, group: Group, measure: str, first: Condition, second: Condition) -> Estimate:
+        """How far a group's value under `second` lies above that under `first`, as a share of it, paired likewise."""
+        return self._paired((group, first), (group, second), measure, lambda a, b: -_reduction(a, b))
 
     def logistic(self, label: str) -> Logistic | None:
         """The curve fitted to a model's clean validation scores; None if there is none or the fit failed.
@@ -132,14 +140,13 @@ class Summary:
 
     def _paired(
         self,
-        first: Group,
-        second: Group,
+        first: tuple[Group, Condition],
+        second: tuple[Group, Condition],
         measure: str,
-        condition: Condition,
         combine: Callable[[Array, Array], Array],
     ) -> Estimate:
-        one, other = (self._group(group, measure, condition) for group in (first, second))
-        _check_same_photos(first.name, one.keys, second.name, other.keys)
+        one, other = (self._group(group, measure, condition) for group, condition in (first, second))
+        _check_same_photos(first[0].name, one.keys, second[0].name, other.keys)
         seeds: tuple[float, ...] = ()
         if len(one.seeds) == len(other.seeds):
             seeds = tuple(combine(np.array(one.seeds), np.array(other.seeds)).tolist())

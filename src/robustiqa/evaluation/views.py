@@ -124,6 +124,10 @@ class Evaluation:
         """Goals that were run for a white-box attack on a model."""
         return list(self._runs.get((model, model, attack, variant), {}))
 
+    def keys(self, model: str, attack: str, goal: str) -> set[str]:
+        """Photos that a white-box attack on a model met with one goal, end to end."""
+        return {record.key for record in self._runs.get((model, model, attack, "end_to_end"), {}).get(goal, ())}
+
     def attacked(
         self,
         model: str,
