@@ -7,16 +7,15 @@ accuracy: the baseline stopped early, and training on Gaussian noise.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from robustiqa.core.errors import SpecError, WorkFailedError
 from robustiqa.core.registry import did_you_mean
+from robustiqa.experiments.spec_files import read_spec
 from robustiqa.experiments.trainings import Trained, Trainings, Variant
 from robustiqa.training.spec import TrainingSpec, load_recipe
 
@@ -87,15 +86,7 @@ def load_comparison(name: str | Path) -> Comparison:
     Raises:
         SpecError: if there is none, or it holds unknown fields.
     """
-    folder = resources.files("robustiqa.experiments") / "specs"
-    known = sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml"))
-    if Path(name).suffix == ".toml" and Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
-    elif str(name) in known:
-        text = (folder / f"{name}.toml").read_text(encoding="utf-8")
-    else:
-        raise SpecError(f"unknown experiment {str(name)!r}{did_you_mean(str(name), known)} Known: {', '.join(known)}.")
-    return comparison_from_dict(tomllib.loads(text))
+    return comparison_from_dict(read_spec(name))
 
 
 def comparison_from_dict(values: Mapping[str, Any]) -> Comparison:

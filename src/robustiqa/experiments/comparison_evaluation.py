@@ -31,15 +31,17 @@ class Stage:
 
     Attributes:
         name: Of its folders.
-        attacks: What to run, with both directions.
+        attacks: What to run.
         photos: How many of the photographs meet them, the first in the order of their keys' hashes; None for all.
         first_control_only: Whether of each control only the first seed meets them.
+        goals: What records are of in the end: both directions, unless the attacks have another objective.
     """
 
     name: str
     attacks: tuple[NamedAttack, ...]
     photos: int | None = None
     first_control_only: bool = False
+    goals: tuple[str, ...] = ("lower", "raise")
 
     def of(self, dataset: Dataset) -> Dataset:
         """The photographs that meet the attacks."""
@@ -57,16 +59,8 @@ class Stage:
         if label not in evaluation.models:
             return False
         wanted = {photo.key for photo in photos}
-        runs = {
-            (record.attack, record.goal, record.key)
-            for record in evaluation.records
-            if record.scored_by == record.attacked_on == label
-        }
         return all(
-            (attack.label, goal, key) in runs
-            for attack in self.attacks
-            for goal in ("lower", "raise")
-            for key in wanted
+            wanted <= evaluation.keys(label, attack.label, goal) for attack in self.attacks for goal in self.goals
         )
 
 
@@ -142,7 +136,9 @@ def merge(parts: Sequence[Evaluation], info: Mapping[str, Any]) -> Evaluation:
         attacks += [attack for attack in part.info["attacks"] if attack not in attacks]
         for record in part.records:
             seen.setdefault(record.identity, record)
+    learned = {label: said for part in parts for label, said in part.info.get("learned", {}).items()}
     described = {**parts[0].info, "models": models, "attacks": attacks, "info": dict(info)}
+    described |= {"learned": learned} if learned else {}
     return Evaluation(tuple(seen.values()), described)
 
 
@@ -153,7 +149,7 @@ def export(evaluation: Evaluation, folder: Path) -> None:
         evaluation: What to keep.
         folder: Where to; records that an earlier export left there are removed.
     """
-    names = {f"{_slug(label)}{RECORDS_SUFFIX}": label for label in evaluation.models}
+    names = {f"{slug(label)}{RECORDS_SUFFIX}": label for label in evaluation.models}
     for name, label in names.items():
         write_compressed([record for record in evaluation.records if record.scored_by == label], folder / name)
     write_atomically(folder / INFO_FILE, json.dumps(evaluation.info, indent=1) + "\n")
@@ -165,7 +161,7 @@ def export(evaluation: Evaluation, folder: Path) -> None:
 def load_exported(folder: Path) -> Evaluation:
     """The evaluation that `export` wrote."""
     info = json.loads((folder / INFO_FILE).read_text(encoding="utf-8"))
-    paths = [folder / f"{_slug(label)}{RECORDS_SUFFIX}" for label in info["models"]]
+    paths = [folder / f"{slug(label)}{RECORDS_SUFFIX}" for label in info["models"]]
     return Evaluation(tuple(_all_records(paths)), info)
 
 
@@ -174,5 +170,6 @@ def _all_records(paths: Iterable[Path]) -> Iterator[Record]:
         yield from read_records(path)
 
 
-def _slug(label: str) -> str:
+def slug(label: str) -> str:
+    """A label in letters that file names may hold."""
     return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in label.lower()).replace("--", "-")

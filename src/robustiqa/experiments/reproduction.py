@@ -7,8 +7,8 @@ place of work, of which neither weights nor photographs are needed again. Severa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,15 @@ from robustiqa.experiments.comparison import (
     train_and_choose,
 )
 from robustiqa.experiments.comparison_evaluation import (
-    INFO_FILE,
     Progress,
     Stage,
     evaluate_model,
     export,
     load_exported,
-    merge,
     standard_stages,
 )
-from robustiqa.experiments.sharing import Unit, claim, share
+from robustiqa.experiments.kept import Kept, Notes, only
+from robustiqa.experiments.sharing import Unit, share
 from robustiqa.experiments.trainings import LOCKS, Tell, Trainings
 from robustiqa.training.loop import RunOptions
 
@@ -61,7 +60,7 @@ class Place:
 
     folder: Path
     kept: Path
-    options: RunOptions
+    options: RunOptions = field(default_factory=RunOptions)
     device: str
     batch_size: int
     tell: Tell
@@ -105,6 +104,7 @@ class _Work:
         self.comparison = comparison
         self.stages = standard_stages(comparison.ifgsm_photos or None)
         self._locks = place.folder / LOCKS
+        self._kept = Kept(place.kept, self._locks)
         self.trainings = Trainings(
             comparison.recipe,
             dataset,
@@ -114,13 +114,13 @@ class _Work:
             kept=_read_json(place.kept / TRAININGS_FILE),
             keep=self._keep_training,
         )
-        kept = self._kept()
+        kept = self._kept.read()
         if kept is not None and kept.info["dataset"]["fingerprint"] != dataset.part("test").fingerprint():
             raise SpecError(f"{place.kept} holds records of another dataset than {dataset.name!r}; choose another.")
 
     def _keep_training(self, name: str, notes: Mapping[str, Any]) -> None:
         path = self.place.kept / TRAININGS_FILE
-        with claim(self._locks / "kept.lock"):
+        with self._kept.claimed():
             write_atomically(path, json.dumps({**_read_json(path), name: notes}, indent=1, sort_keys=True) + "\n")
 
     def prepare(self) -> None:
@@ -154,14 +154,14 @@ class _Work:
 
     def note(self, choice: Choice | None) -> None:
         """Writes into the kept records what a report must know besides; a choice is never taken back."""
-        with claim(self._locks / "kept.lock"):
-            kept = self._kept()
+        with self._kept.claimed():
+            kept = self._kept.read()
             if kept is not None and (choice is not None or "comparison" not in kept.info["info"]):
                 self._export(kept, choice)
 
     def _is_kept(self, stage: Stage, label: str) -> Callable[[], bool]:
         def done() -> bool:
-            kept = self._kept()
+            kept = self._kept.read()
             return kept is not None and stage.covered_by(kept, label, stage.of(self.dataset.part("test")))
 
         return done
@@ -180,23 +180,9 @@ class _Work:
                 batch_size=self.place.batch_size,
                 progress=self.place.progress,
             )
-            self._keep(found, label, curve)
+            self._kept.add(found, label, lambda notes: _with_curve(notes, label, curve))
 
         return run
-
-    def _kept(self) -> Evaluation | None:
-        return load_exported(self.place.kept) if (self.place.kept / INFO_FILE).is_file() else None
-
-    def _keep(self, found: Evaluation, label: str, curve: dict[str, float] | None) -> None:
-        """Adds the records of a model; those of other weights under the same label give way."""
-        with claim(self._locks / "kept.lock"):
-            kept = self._kept()
-            calibration = {} if kept is None else dict(kept.info["info"]["calibration"])
-            parts = [found] if kept is None else [_without_other(kept, found, label), found]
-            notes = {} if kept is None else kept.info["info"]
-            merged = merge(parts, {**notes, "calibration": {**calibration, label: curve}})
-            merged.info["models"][label]["environment"] = found.info["environment"]
-            export(merged, self.place.kept)
 
     def _export(self, kept: Evaluation, choice: Choice | None) -> None:
         reasons = plan_notes(self.comparison) if choice is None else choice.reasons
@@ -207,7 +193,7 @@ class _Work:
         }
         if choice is not None:
             notes["comparison"] = comparison_info((label, role) for label, (role, _) in labeled.items())
-        export(_only(kept, list(labeled), notes), self.place.kept)
+        export(only(kept, list(labeled), notes), self.place.kept)
 
     def _validation(self) -> dict[str, Any]:
         """Validation SROCC by epoch of every training that was noted."""
@@ -219,20 +205,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
-def _without_other(kept: Evaluation, found: Evaluation, label: str) -> Evaluation:
-    """The kept records, less those of the same label if they are of other weights."""
-    earlier = kept.info["models"].get(label)
-    if earlier is None or earlier["state"] == found.info["models"][label]["state"]:
-        return kept
-    return _only(kept, [other for other in kept.models if other != label], kept.info["info"])
-
-
-def _only(evaluation: Evaluation, labels: Sequence[str], notes: Mapping[str, Any]) -> Evaluation:
-    """The evaluation of some models, in their order."""
-    place = {label: number for number, label in enumerate(labels)}
-    records = [record for record in evaluation.records if record.scored_by in place]
-    models = {label: evaluation.info["models"][label] for label in labels if label in evaluation.info["models"]}
-    return Evaluation(
-        tuple(sorted(records, key=lambda record: place[record.scored_by])),
-        {**evaluation.info, "models": models, "info": dict(notes)},
-    )
+def _with_curve(notes: Notes, label: str, curve: dict[str, float] | None) -> dict[str, Any]:
+    """The notes with the curve that maps a model's scores to opinions."""
+    return {**notes, "calibration": {**notes.get("calibration", {}), label: curve}}
