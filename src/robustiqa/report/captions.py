@@ -87,6 +87,7 @@ def notes(
     *extra: str,
     interval: bool = True,
     flagged: Sequence[Group] | None = None,
+    by_row: bool = False,
 ) -> tuple[str, ...]:
     """What the numbers of some groups under some conditions are, in key words.
 
@@ -97,6 +98,7 @@ def notes(
         extra: Sentences that come first.
         interval: Whether there are brackets to explain.
         flagged: Whose flags are named; those of `groups` by default.
+        by_row: Whether rows and blocks themselves say budgets and who was attacked.
     """
     seeds = ", ".join(f"{group.name} {_count(len(group.labels), 'seed')}" for group in groups)
     said = [f"n = {photographs(study, conditions)}", seeds]
@@ -104,10 +106,12 @@ def notes(
         said.append(f"[{LEVEL:.0%} bootstrap over photographs, {study.summary.samples} resamples, paired]")
     attacked = [condition for condition in conditions if condition.attack != CLEAN]
     if attacked:
-        said.append("; ".join(budget(study, attack) for attack in dict.fromkeys(c.attack for c in attacked)))
-        said.append(" and ".join(dict.fromkeys(f"{c.precision} images" for c in attacked)))
         transfer = any(condition.attacked_on is not None for condition in attacked)
-        said.append("attacked on → scored by, as marked" if transfer else "white-box: attacked on = scored by")
+        budgets = "; ".join(budget(study, attack) for attack in dict.fromkeys(c.attack for c in attacked))
+        said += [] if by_row else [budgets]
+        said.append(" and ".join(dict.fromkeys(f"{c.precision} images" for c in attacked)))
+        seen = "attacked on → scored by, as marked" if transfer else "white-box: attacked on = scored by"
+        said += [] if by_row else [seen]
         said.append(" and ".join(dict.fromkeys(VARIANTS[c.variant] for c in attacked)))
     said += [SHORT_PROTOCOLS.get(name, name) for name in _protocols(study, groups)]
     return (

@@ -93,12 +93,12 @@ def _sentences(study: Study) -> Iterator[str]:
         yield from _strongest(study, condition)
     if study.has_mos:
         yield from _accuracy(study)
-    yield from _flags(study)
+    yield from flag_sentences(study)
     if condition is not None:
         yield "These attacks were tried; they prove no limit. A stronger one may move scores further."
 
 
-def _flags(study: Study) -> Iterator[str]:
+def flag_sentences(study: Study) -> Iterator[str]:
     """Every check that raised a flag: what was seen first, and how often again."""
     raised: dict[str, list[str]] = {}
     for flag in study.diagnosis.flags:

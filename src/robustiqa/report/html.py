@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,13 +99,19 @@ class Report:
             report=self, style=Markup(source), sections=sections, gallery_note=_gallery_note(self.gallery), **groups
         )
 
-    def to_markdown(self) -> str:
-        """Findings and tables as Markdown."""
+    def to_markdown(self, pictures: Mapping[str, str] | None = None) -> str:
+        """Findings and tables as Markdown.
+
+        Args:
+            pictures: Where figures lie, by their names; those without a place are left out.
+        """
         points = "\n".join(f"- {sentence}" for sentence in self.findings)
         tables = "\n".join(table.to_markdown() for table in self.tables)
         said = "## Method\n\n" + "\n".join(f"- {sentence}" for sentence in self.method) + "\n"
+        shown = [(figure, (pictures or {}).get(figure.name)) for figure in self.figures]
+        figures = "\n".join(f"![{f.alt}]({link})\n\n{f.title}. {f.caption}\n" for f, link in shown if link)
         commands = "```\n" + "\n".join(self.commands) + "\n```\n" if self.commands else ""
-        return "\n".join(part for part in (f"# {self.title}\n", f"{points}\n", tables, said, commands) if part)
+        return "\n".join(part for part in (f"# {self.title}\n", f"{points}\n", tables, figures, said, commands) if part)
 
 
 def report(
@@ -136,7 +142,7 @@ def report(
         gallery=tuple(gallery),
         commands=tuple(map(str, read.notes.get("commands", ()))),
         method=method(read),
-        facts=_facts(read),
+        facts=facts(read),
         flags=read.diagnosis.flags,
     )
 
@@ -147,7 +153,7 @@ def _subtitle(read: Study) -> str:
     return f"{models} on {photographs(read)}, {attacks}."
 
 
-def _facts(read: Study) -> Facts:
+def facts(read: Study) -> Facts:
     """Models, dataset and environment, as far as the evaluation knows them."""
     info = read.evaluation.info
     models = []
