@@ -1,4 +1,4 @@
-"""`robustiqa reproduce`: a comparison from a dataset to a report, and from its kept records alone."""
+"""`robustiqa reproduce`: an experiment from a dataset to a report, and from its kept records alone."""
 
 from __future__ import annotations
 
@@ -21,6 +21,25 @@ batch_size = 6
 "model.backbone" = "{LIGHT}"
 "model.backbone_weights" = ""
 """
+
+PLAN = """# A plan of attacks for tests.
+kind = "attacks"
+title = "Two attacks"
+models = ["base", "nt"]
+
+[[sets]]
+name = "test part"
+photos = 3
+eps = "4/255"
+attacks = [{ name = "random_sign" }, { name = "fgsm" }, { name = "uap", weights = "@uap" }]
+"""
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    path = tmp_path / "plan.toml"
+    path.write_text(PLAN)
+    return path
 
 
 @pytest.fixture
@@ -55,7 +74,8 @@ def test_an_unknown_experiment_is_one_sentence(run: Run, dataset: Path, tmp_path
     ran = run("reproduce", "nt-biq2021-lite", "--data", dataset, "--out", tmp_path / "run")
     assert ran.code == 2
     assert ran.err == (
-        "unknown experiment 'nt-biq2021-lite'; did you mean 'nt-biq2021-light'? Known: nt-biq2021-light.\n"
+        "unknown experiment 'nt-biq2021-lite'; did you mean 'nt-biq2021-light'? "
+        "Known: attacks-biq2021-light, nt-biq2021-light.\n"
     )
     assert not (tmp_path / "run").exists()
 
@@ -69,3 +89,50 @@ def test_missing_backbone_weights_are_named_before_anything_is_trained(
     assert ran.err.splitlines()[-1] == (
         f"there is no backbone weights file {gone}; give a file, or 'timm' to fetch weights by name."
     )
+
+
+def test_a_plan_of_attacks_ends_in_a_report_and_goes_on_from_kept_records(
+    run: Run, plan: Path, dataset: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    models = [part for label in weights for part in ("--weights", f"{label}={weights[label]}")]
+    ran = run("reproduce", plan, "--data", dataset, *models, "--out", tmp_path / "run", "--keep", kept, "--json")
+    assert ran.code == 0, ran.err
+    document = ran.document
+    assert len(ran.err.splitlines()) == 8  # attacks, goals, models
+    assert document["records"] == 2 * 3 * (1 + 4)
+    assert (kept / "test-part" / "info.json").is_file()
+    assert [table["name"] for table in document["tables"]] == ["attacks-1", "attack-objectives-1", "clean-1"]
+    assert "Not run: uap (no file 'uap' was given)." in document["tables"][0]["notes"]
+    assert (tmp_path / "run" / "tables" / "attacks-1.csv").is_file()
+    assert "Two attacks" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+    again = run("reproduce", plan, "--data", dataset, "--out", tmp_path / "other", "--keep", kept, "--json")
+    assert (again.code, again.err) == (0, "")
+    assert again.document["findings"] == document["findings"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        (
+            "experiment",
+            ["--quick"],
+            "--quick goes with a plan of attacks, and this experiment trains.",
+        ),
+        (
+            "plan",
+            ["--workers", "2"],
+            "--workers goes with a comparison that trains, and this experiment only attacks.",
+        ),
+        ("plan", ["--attack-file", "uap"], "--attack-file takes NAME=FILE, got 'uap'."),
+        ("plan", [], "'base' is not attacked to the end yet; give its weights: base=FILE."),
+    ],
+)
+def test_what_does_not_go_with_the_experiment_is_refused(
+    run: Run, kind: str, options: list[str], sentence: str, plan: Path, experiment: Path, dataset: Path, tmp_path: Path
+) -> None:
+    spec = plan if kind == "plan" else experiment
+    ran = run("reproduce", spec, "--data", dataset, "--out", tmp_path / "run", *options)
+    assert (ran.code, ran.err) == (2, f"{sentence}\n")
+    assert not (tmp_path / "run").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from robustiqa.core.errors import DataError
 from robustiqa.experiments.comparison_evaluation import export
-from robustiqa.experiments.results import main, results_page
+from robustiqa.experiments.results import build_results, main, results_page
 from tests.evaluation.synthetic import synthetic
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.skipif(not (ROOT / "results").is_dir(), reason="no results are kept here")
 def test_the_page_of_results_is_what_its_records_say_byte_for_byte() -> None:
-    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == results_page(ROOT / "results")
+    results = build_results(ROOT / "results")
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == results.page
+    for name, svg in results.figures.items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == svg
 
 
 def test_the_page_holds_notes_and_tables_of_each_run_in_order(tmp_path: Path) -> None:

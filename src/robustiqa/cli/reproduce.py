@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +12,13 @@ from robustiqa.cli import options
 from robustiqa.cli.data import open_dataset
 from robustiqa.cli.output import Output
 from robustiqa.cli.watching import Watch
+from robustiqa.cli.weights import label_weights
+from robustiqa.core.errors import InputError
+
+if TYPE_CHECKING:
+    from robustiqa.experiments.attack_plan import AttackPlan
+    from robustiqa.experiments.comparison import Comparison
+    from robustiqa.report.html import Report
 
 
 def reproduce(
@@ -38,56 +46,131 @@ def reproduce(
     cache: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Decoded photographs.", show_default="OUT/decoded")
     ] = None,
+    workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that read photographs to train on.")] = 0,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=FILE", help="Model of a plan of attacks: a weights file or run folder; repeatable."
+        ),
+    ] = None,
+    attack_file: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE", help="What a plan's attack was fitted to; attacks without are left out; repeatable."
+        ),
+    ] = None,
+    lpips_weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="torchvision's VGG-16, for LPIPS in a plan's tables.", show_default="none"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A plan on few photographs with few steps: shows that it runs, no result.")
+    ] = False,
     device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
-    workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that read photographs to train on.")] = 0,
     json: options.Json = False,
 ) -> int:
-    """Train, choose, attack and report a declared comparison, or go on with it.
+    """Run a declared experiment to its tables, or go on with it.
 
-    Several processes may work on one run folder at once. With --keep FOLDER, another machine goes on from the
-    finished records alone.
+    A comparison trains, chooses, attacks and reports. A plan of attacks takes models that are there (--weights) and
+    makes tables of what each attack does to them. Several processes may work on one run folder at once. With --keep
+    FOLDER, another machine goes on from the finished records alone.
 
     Example: robustiqa reproduce nt-biq2021-light --data biq2021:data/biq2021 --out runs/light
     """
     from robustiqa.cli.devices import find_device, training_device
     from robustiqa.cli.showing import print_report, report_document, write_report
-    from robustiqa.experiments.comparison import load_comparison
+    from robustiqa.experiments.comparison import Comparison
+    from robustiqa.experiments.declared import load_experiment
     from robustiqa.experiments.reproduction import Place
-    from robustiqa.experiments.reproduction import reproduce as run
-    from robustiqa.report import report as make_report
     from robustiqa.training.loop import RunOptions
 
     output = Output("reproduce", json)
-    comparison = load_comparison(experiment)
-    if backbone_weights is not None:
-        comparison = comparison.with_recipe({"model.backbone_weights": backbone_weights})
+    declared = load_experiment(experiment, _named_files(attack_file))
+    trains = isinstance(declared, Comparison)
+    _refuse_strange(trains, backbone_weights, cache, workers, weights, lpips_weights, quick)
     dataset = open_dataset(data, data_option)
-    place = find_device(device)
     kept = keep or out / "kept"
     with output.bars() as start:
         watch = Watch(start)
-        found = run(
-            comparison,
-            dataset,
-            Place(
-                folder=out,
-                kept=kept,
-                options=RunOptions(
-                    device=training_device(device),
-                    workers=workers,
-                    cache=cache or out / "decoded",
-                    progress=lambda now: watch.training("training", now),
-                ),
-                device=str(place),
-                batch_size=batch_size,
-                tell=output.note,
-                progress=watch.attacking,
+        place = Place(
+            folder=out,
+            kept=kept,
+            options=RunOptions(
+                device=training_device(device),
+                workers=workers,
+                cache=cache or out / "decoded",
+                progress=lambda now: watch.training("training", now),
             ),
+            device=str(find_device(device)),
+            batch_size=batch_size,
+            tell=output.note,
+            progress=watch.attacking,
         )
-    made = make_report(found)
+        if isinstance(declared, Comparison):
+            made, records = _compare(declared, backbone_weights, dataset, place)
+        else:
+            planned = declared.made_quick() if quick else declared
+            made, records = _attack(planned, label_weights(weights or ()), lpips_weights, dataset, place)
     page = write_report(made, out)
     print_report(output, made)
     output.line(f"\n{page}")
-    output.document(report=page, kept=kept, records=len(found.records), **report_document(made))
+    output.document(report=page, kept=kept, records=records, **report_document(made))
     return 0
+
+
+def _compare(comparison: Comparison, backbone_weights: str | None, dataset: Any, place: Any) -> tuple[Report, int]:
+    from robustiqa.experiments.reproduction import reproduce as run
+    from robustiqa.report import report
+
+    if backbone_weights is not None:
+        comparison = comparison.with_recipe({"model.backbone_weights": backbone_weights})
+    found = run(comparison, dataset, place)
+    return report(found), len(found.records)
+
+
+def _attack(
+    plan: AttackPlan, weights: dict[str, str], lpips: str | None, dataset: Any, place: Any
+) -> tuple[Report, int]:
+    from robustiqa.experiments.attack_run import run_attacks
+    from robustiqa.models.loading import find_weights
+    from robustiqa.report.attack_report import attack_report
+
+    files = {label: find_weights(source) for label, source in weights.items()}
+    found = run_attacks(plan, dataset, files, place, lpips=lpips)
+    return attack_report(list(found.values())), sum(len(one.records) for one in found.values())
+
+
+def _named_files(texts: Sequence[str] | None) -> dict[str, str]:
+    """`NAME=FILE` texts as names to files.
+
+    Raises:
+        InputError: if one is no pair, or names a file twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, source = text.partition("=")
+        if not (name and equals and source):
+            raise InputError(f"--attack-file takes NAME=FILE, got {text!r}.")
+        if name in found:
+            raise InputError(f"--attack-file is given twice for {name!r}; drop one.")
+        found[name] = source
+    return found
+
+
+def _refuse_strange(
+    trains: bool,
+    backbone_weights: str | None,
+    cache: Path | None,
+    workers: int,
+    weights: Sequence[str] | None,
+    lpips_weights: str | None,
+    quick: bool,
+) -> None:
+    """Refuses options of the other kind of experiment, which would be passed by in silence."""
+    of_training = {"--backbone-weights": backbone_weights, "--cache": cache, "--workers": workers}
+    of_attacks = {"--weights": weights, "--lpips-weights": lpips_weights, "--quick": quick}
+    strange = [name for name, value in (of_attacks if trains else of_training).items() if value]
+    if strange:
+        kind, other = ("a plan of attacks", "trains") if trains else ("a comparison that trains", "only attacks")
+        raise InputError(f"{strange[0]} goes with {kind}, and this experiment {other}.")

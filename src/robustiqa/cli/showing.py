@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from robustiqa.report.tables import Cell, Table
 
 PAGE = "report.html"
-PRINTED = ("honest", "clean", "controls", "members")  # how tables are named that a terminal shows; the page has all
+# How tables are named that a terminal shows; the page has all.
+PRINTED = ("honest", "clean", "controls", "members", "attacks", "query-curve")
 
 
 def write_report(report: Report, folder: Path) -> Path:

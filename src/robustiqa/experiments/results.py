@@ -1,23 +1,73 @@
-"""Rebuilds `docs/results.md` from the records under `results/`, byte for byte (`make results`).
+"""Rebuilds `docs/results.md` and its figures from the records under `results/`, byte for byte (`make results`).
 
-Each folder below `results/` holds what `comparison_evaluation.export` wrote, and `notes.md`: what was run and how.
+Each folder below `results/` holds what `comparison_evaluation.export` wrote, or a folder of that for each set of
+photographs of a plan of attacks; and `notes.md`: what was run and how.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 from robustiqa.core.errors import DataError
 from robustiqa.core.run_folder import write_atomically
 from robustiqa.experiments.comparison_evaluation import INFO_FILE, load_exported
 from robustiqa.report import report
+from robustiqa.report.attack_report import attack_report
+from robustiqa.report.html import Report
 
 HEADER = """# Results
 
 Every number on this page is computed from the records in `results/`; `make results` rebuilds it byte for byte.
 """
 NOTES_FILE = "notes.md"
+FIGURES_FOLDER = "images"  # beside the page
+
+
+@dataclass(frozen=True)
+class Results:
+    """What `make results` writes.
+
+    Attributes:
+        page: Markdown.
+        figures: Path beside the page to SVG: those that the page shows.
+    """
+
+    page: str
+    figures: dict[str, str]
+
+
+def build_results(folder: Path) -> Results:
+    """The page and its figures.
+
+    Raises:
+        DataError: if the folder holds no exported evaluation.
+    """
+    comparisons = {path.parent for path in folder.glob(f"*/{INFO_FILE}")}
+    plans = {path.parent.parent for path in folder.glob(f"*/*/{INFO_FILE}")}
+    if not comparisons | plans:
+        raise DataError(f"{folder} holds no exported evaluation; expected folders with {INFO_FILE}.")
+    sections = [HEADER.strip()]
+    figures: dict[str, str] = {}
+    for run in sorted(comparisons | plans):
+        notes = run / NOTES_FILE
+        if notes.is_file():
+            sections.append(notes.read_text(encoding="utf-8").strip())
+        if run in comparisons:
+            sections.append(report(load_exported(run)).to_markdown().strip())
+            continue
+        made = plan_report(run)
+        pictures = {figure.name: f"{FIGURES_FOLDER}/{run.name}-{figure.name}.svg" for figure in made.figures}
+        figures |= {pictures[figure.name]: figure.svg for figure in made.figures}
+        sections.append(made.to_markdown(pictures).strip())
+    return Results("\n\n".join(sections) + "\n", figures)
+
+
+def plan_report(folder: Path) -> Report:
+    """The report of a plan of attacks from the kept records of its sets, in the order of the plan."""
+    sets = [load_exported(path.parent) for path in sorted(folder.glob(f"*/{INFO_FILE}"))]
+    return attack_report(sorted(sets, key=lambda one: int(one.info["info"]["place"])))
 
 
 def results_page(folder: Path) -> str:
@@ -26,25 +76,19 @@ def results_page(folder: Path) -> str:
     Raises:
         DataError: if the folder holds no exported evaluation.
     """
-    runs = sorted(path.parent for path in folder.glob(f"*/{INFO_FILE}"))
-    if not runs:
-        raise DataError(f"{folder} holds no exported evaluation; expected folders with {INFO_FILE}.")
-    sections = [HEADER.strip()]
-    for run in runs:
-        notes = run / NOTES_FILE
-        if notes.is_file():
-            sections.append(notes.read_text(encoding="utf-8").strip())
-        sections.append(report(load_exported(run)).to_markdown().strip())
-    return "\n\n".join(sections) + "\n"
+    return build_results(folder).page
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Writes the page."""
+    """Writes the page and its figures."""
     parser = argparse.ArgumentParser(description="Rebuild docs/results.md from the records in results/.")
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
     options = parser.parse_args(arguments)
-    write_atomically(options.page, results_page(options.results))
+    results = build_results(options.results)
+    for name, svg in results.figures.items():
+        write_atomically(options.page.parent / name, svg)
+    write_atomically(options.page, results.page)
 
 
 if __name__ == "__main__":
