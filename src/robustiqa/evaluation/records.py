@@ -21,7 +21,7 @@ from robustiqa.core.run_folder import write_atomically
 
 SCHEMA_VERSION = 1
 CLEAN = "none"
-OPTIONAL: dict[str, Any] = {"member": "", "member_scores": {}, "lpips": None, "seconds": None}  # left out of lines if so
+OPTIONAL: dict[str, Any] = {"member": "", "member_scores": {}, "lpips": None, "seconds": None}  # not written
 
 
 @dataclass(frozen=True)
