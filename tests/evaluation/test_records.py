@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from robustiqa.core.errors import SpecError
-from robustiqa.evaluation.records import Record, RecordStore, read_records, write_compressed
+from robustiqa.evaluation.records import OPTIONAL, Record, RecordStore, read_records, write_compressed
 
 RECORD = Record(
     key="größe/photo 1.png",
@@ -47,7 +47,7 @@ def test_a_line_gives_the_record_back_to_the_last_bit(record: Record) -> None:
     line = record.to_line()
     assert "\n" not in line
     assert Record.from_line(line) == record
-    measured = {name: value for name, value in asdict(record).items() if name not in ("lpips", "seconds")}
+    measured = {name: value for name, value in asdict(record).items() if name not in OPTIONAL}
     assert json.loads(line) == measured
 
 
