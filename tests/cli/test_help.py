@@ -10,7 +10,7 @@ import pytest
 from tests.cli.conftest import Run
 
 VERBS = (
-    *("demo", "score", "attack", "train", "fit", "evaluate", "report", "list", "doctor"),
+    *("demo", "score", "attack", "train", "fit", "evaluate", "report", "leaderboard", "list", "doctor"),
     *("data", "data info", "data check", "weights", "weights check", "weights calibrate"),
 )
 GROUPS = {"data": ("info", "check"), "weights": ("check", "calibrate")}

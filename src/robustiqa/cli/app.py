@@ -16,6 +16,7 @@ from robustiqa.cli import (
     doctor,
     evaluate,
     fit,
+    leaderboard,
     listing,
     output,
     report,
@@ -58,6 +59,7 @@ app.command()(train.train)
 app.command()(fit.fit)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
+app.command()(leaderboard.leaderboard)
 app.command()(reproduce.reproduce)
 app.command("list")(listing.list_names)
 app.add_typer(data.app, name="data")

@@ -100,6 +100,15 @@ def read_runs(folders: Sequence[Path], comparison: Mapping[str, Any] | None = No
     return merge(parts, notes)
 
 
+def holds_records(folder: Path) -> bool:
+    """Whether a folder is a run of `robustiqa evaluate`, or of exported records."""
+    from robustiqa.core.run_folder import SPEC_FILE
+    from robustiqa.evaluation.run import RECORDS_FILE
+    from robustiqa.experiments.comparison_evaluation import INFO_FILE
+
+    return (folder / INFO_FILE).is_file() or all((folder / name).is_file() for name in (SPEC_FILE, RECORDS_FILE))
+
+
 def _read_run(folder: Path) -> Evaluation:
     from robustiqa.core.run_folder import SPEC_FILE
     from robustiqa.evaluation.records import Record
@@ -107,10 +116,10 @@ def _read_run(folder: Path) -> Evaluation:
     from robustiqa.evaluation.views import Evaluation
     from robustiqa.experiments.comparison_evaluation import INFO_FILE, load_exported
 
+    if not holds_records(folder):
+        raise InputError(f"{folder} holds no records; give the --out folder of `robustiqa evaluate`.")
     if (folder / INFO_FILE).is_file():
         return load_exported(folder)
-    if not ((folder / SPEC_FILE).is_file() and (folder / RECORDS_FILE).is_file()):
-        raise InputError(f"{folder} holds no records; give the --out folder of `robustiqa evaluate`.")
     run = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
     whole = (folder / RECORDS_FILE).read_bytes().rpartition(b"\n")[0]  # a run in progress may be within a line
     records = tuple(Record.from_line(line) for line in whole.decode().splitlines())

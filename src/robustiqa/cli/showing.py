@@ -30,18 +30,22 @@ def write_report(report: Report, folder: Path) -> Path:
 
 def print_report(output: Output, report: Report) -> None:
     """Prints what was found, and the tables that show it; the others, and all notes, stand in the page."""
+    from robustiqa.report.captions import FLAGS_RAISED
+
     output.line(report.subtitle)
     for sentence in report.findings:
         output.line(f"- {sentence}")
     for table in report.tables:
         if table.name.startswith(PRINTED):
             output.line()
-            _print_table(output, table)
+            print_table(output, table)
+            for note in table.notes:
+                if note.startswith(FLAGS_RAISED):
+                    output.line(note)
 
 
-def _print_table(output: Output, table: Table) -> None:
-    from robustiqa.report.captions import FLAGS_RAISED
-
+def print_table(output: Output, table: Table) -> None:
+    """Prints a table without its notes."""
     rows: list[list[str]] = []
     for block in table.blocks:
         if block.title:
@@ -50,9 +54,6 @@ def _print_table(output: Output, table: Table) -> None:
         rows += [[indent + row.title, *map(_cell, row.cells)] for row in block.rows]
     header = [table.stub, *(column.full for column in table.columns)]
     output.table(header, rows, title=table.title)
-    for note in table.notes:
-        if note.startswith(FLAGS_RAISED):
-            output.line(note)
 
 
 def _cell(cell: Cell) -> str:
