@@ -41,7 +41,7 @@ class CleanStatistics(TorchFunctionMode):
         """Any function of torch, as it is; of `batch_norm` in training mode the statistics are noted."""
         kwargs = kwargs or {}
         if func is F.batch_norm and kwargs["training"]:
-            self._noted.append(_Statistics.apply(args[0]))  # type: ignore[no-untyped-call]
+            self._noted.append(_Statistics.apply(args[0]))
         return func(*args, **kwargs)
 
     @contextmanager

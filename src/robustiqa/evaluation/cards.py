@@ -242,6 +242,6 @@ def _decode(kind: Any, value: object, where: str) -> Any:
         return None if value is None else _decode(get_args(kind)[0], value, where)
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError(f"{where} must be {kind.__name__}, got {value!r}")
     return value

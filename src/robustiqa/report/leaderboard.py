@@ -121,8 +121,8 @@ def _cells(board: Leaderboard, card: Card, opinions: bool) -> Iterator[Cell]:
 
 
 def _cell(card: Card, reading: Reading, digits: int = 3) -> Cell:
-    numbers = [math.nan if number is None else number for number in (reading.value, reading.low, reading.high)]
-    return Cell(Estimate(Interval(*numbers, card.samples), (), card.protocol.photos), digits)
+    value, low, high = (math.nan if number is None else number for number in (reading.value, reading.low, reading.high))
+    return Cell(Estimate(Interval(value, low, high, card.samples), (), card.protocol.photos), digits)
 
 
 def _of_what(board: Leaderboard) -> str:
