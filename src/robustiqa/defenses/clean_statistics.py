@@ -3,7 +3,7 @@
 A network in training mode normalizes each pass with the statistics of its own batch, so what a perturbation does to
 all images alike is gone after the first such layer: a penalty on the change of the scores can't see it. Two nearby
 remedies fail. Freezing the layers, as at test, takes from training what batch norm is for. Frozen layers in the
-penalty's passes alone are met by shrinking weights: the loss, normalized by its batch, does not mind, and statistics
+penalty's passes alone invite shrinking weights: the loss, normalized by its batch, does not mind, and statistics
 that are constants in the penalty let its norm shrink with them. Here the penalty's passes use the clean pass's
 statistics as functions of the weights, which scale as the activations do: nothing is gained by shrinking.
 """
