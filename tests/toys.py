@@ -39,6 +39,18 @@ class LinearModel(QualityModel):
         return self.bias + (self.slopes * normalized).flatten(1).sum(1)
 
 
+class Fickle(LinearModel):
+    """A linear score with other slopes in every second pass."""
+
+    def __init__(self, slopes: Tensor, others: Tensor) -> None:
+        super().__init__(slopes)
+        self.both, self.passes = (slopes, others), 0
+
+    def raw_scores(self, normalized: Tensor) -> Tensor:
+        self.passes += 1
+        return self.bias + (self.both[self.passes % 2] * normalized).flatten(1).sum(1)
+
+
 class ConvModel(QualityModel):
     """Two convolutions, a batch norm between them and a linear head, on images of any size; scores near 50.
 

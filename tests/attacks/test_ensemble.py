@@ -21,7 +21,7 @@ from robustiqa.core.errors import InputError
 from robustiqa.core.model import ModelWrapper
 from robustiqa.core.objective import Goal, Push
 from tests.attack_options import TINY
-from tests.toys import ConstantModel, ConvModel, CountingModel, LinearModel, Nearness, toy_photos
+from tests.toys import ConstantModel, ConvModel, CountingModel, Fickle, LinearModel, Nearness, toy_photos
 
 KEYS = ["a", "b", "c"]
 SIGNS = {"lower": -1.0, "raise": 1.0}
@@ -152,18 +152,6 @@ def test_members_draw_by_the_seed_and_the_key_of_each_photo_and_by_nothing_else(
         same = contest(other).scores == contest(first).scores
         assert same[:2].all()  # the clean photo and APGD from it draw nothing
         assert not same[3].any()  # Square
-
-
-class Fickle(LinearModel):
-    """A linear score with other slopes in every second pass."""
-
-    def __init__(self, slopes: Tensor, others: Tensor) -> None:
-        super().__init__(slopes)
-        self.both, self.passes = (slopes, others), 0
-
-    def raw_scores(self, normalized: Tensor) -> Tensor:
-        self.passes += 1
-        return self.bias + (self.both[self.passes % 2] * normalized).flatten(1).sum(1)
 
 
 def fickle() -> tuple[Fickle, LinearModel]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustiqa.attacks.apgd import APGD
 from robustiqa.attacks.objectives import Target
 from robustiqa.core.errors import InputError
-from tests.toys import ConvModel, CountingModel, LinearModel, RecordingModel, toy_photos
+from tests.toys import ConvModel, CountingModel, Fickle, LinearModel, RecordingModel, toy_photos
 
 
 def linear(photos: int) -> tuple[LinearModel, Tensor]:
@@ -85,18 +85,6 @@ def test_with_two_directions_each_stops_at_the_bound_for_itself() -> None:
     result = APGD(eps=0.1, steps=4, score_bound=bound)(model, photos)
     assert (((clean - bound) * (result.scores - bound)) <= 0).all()  # each photo crossed the bound
     assert torch.equal(result.won, (clean < bound).long())
-
-
-class Fickle(LinearModel):
-    """A linear score whose slopes change from one pass to the next."""
-
-    def __init__(self, slopes: Tensor, others: Tensor) -> None:
-        super().__init__(slopes)
-        self.both, self.passes = (slopes, others), 0
-
-    def raw_scores(self, normalized: Tensor) -> Tensor:
-        self.passes += 1
-        return self.bias + (self.both[self.passes % 2] * normalized).flatten(1).sum(1)
 
 
 def test_a_random_model_is_climbed_along_its_mean_gradient() -> None:
