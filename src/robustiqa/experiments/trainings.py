@@ -33,7 +33,7 @@ class Variant:
     Attributes:
         seed: Of everything random.
         weight: Of the penalty; 0 for plain training.
-        noise: Standard deviation of the noise that is trained on, in [0, 1] pixel units.
+        noise: Largest standard deviation of the noise that is trained on, in [0, 1] pixel units.
     """
 
     seed: int

@@ -85,7 +85,8 @@ class Crops(TorchDataset[tuple[Tensor, float]]):
         if self._spec.flip and torch.rand((), generator=random) < 0.5:
             crop = crop.flip(-1)
         if self._spec.noise_std > 0:
-            crop = (crop + self._spec.noise_std * torch.randn(crop.shape, generator=random)).clamp(0, 1)
+            level = self._spec.noise_std * torch.rand((), generator=random)
+            crop = (crop + level * torch.randn(crop.shape, generator=random)).clamp(0, 1)
         assert photo.mos is not None
         return crop, photo.mos
 

@@ -42,7 +42,8 @@ class DataSpec:
     Attributes:
         crops_per_photo: Random crops of each photo an epoch.
         flip: Whether half of them are mirrored.
-        noise_std: Standard deviation of Gaussian noise added to pixels, [0, 1] units (the *noise* control).
+        noise_std: Gaussian noise is added to pixels, of a standard deviation drawn for each crop between 0 and this, in
+            [0, 1] units (the *noise* control). With one level for all, a model meets no clean picture to learn from.
         crop_size: Side of the crops, for networks that take any size; 0 for the side that the network takes.
         part: Part of the split to train on.
         validation: Part to watch.
