@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +73,31 @@ def test_an_experiment_ends_in_a_report_and_goes_on_from_kept_records(
     assert again.document["records"] == document["records"]
 
 
+def test_fields_of_the_recipe_can_be_set_and_a_quick_run_is_no_result(
+    run: Run, experiment: Path, dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    ran = run("reproduce", experiment, "--data", dataset, "--out", out, "--quick", "--set", "batch_size=5", "--json")
+    assert ran.code == 0, ran.err
+    spec = json.loads((out / "trainings" / "nt-1e-09-seed-0" / "run.json").read_text())
+    assert [value for name, value in _leaves(spec) if name == "batch_size"] == [5]
+    assert [value for name, value in _leaves(spec) if name == "start_epoch"] == [0]
+    assert "quick run, not a result" in (out / "report.html").read_text(encoding="utf-8")
+
+    ran = run("reproduce", experiment, "--data", dataset, "--out", tmp_path / "other", "--set", "epoch=2")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'epoch'; did you mean 'epochs'?" in ran.err
+    assert not (tmp_path / "other").exists()
+
+
+def _leaves(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(values, dict):
+        for inner, value in values.items():
+            yield from _leaves(value, inner)
+    else:
+        yield name, values
+
+
 def test_an_unknown_experiment_is_one_sentence(run: Run, dataset: Path, tmp_path: Path) -> None:
     ran = run("reproduce", "nt-biq2021-lite", "--data", dataset, "--out", tmp_path / "run")
     assert ran.code == 2
@@ -117,8 +145,13 @@ def test_a_plan_of_attacks_ends_in_a_report_and_goes_on_from_kept_records(
     [
         (
             "experiment",
-            ["--quick"],
-            "--quick goes with a plan of attacks, and this experiment trains.",
+            ["--weights", "base=file"],
+            "--weights goes with a plan of attacks, and this experiment trains.",
+        ),
+        (
+            "plan",
+            ["--set", "epochs=2"],
+            "--set goes with a comparison that trains, and this experiment only attacks.",
         ),
         (
             "plan",

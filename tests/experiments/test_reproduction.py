@@ -159,3 +159,31 @@ def test_another_dataset_and_one_without_a_test_part_are_refused(
     with pytest.raises(DataError, match=r"^dataset 'tiny' has no part 'test'"):
         run(monkeypatch, tmp_path / "new", tmp_path / "new-kept", Toys(), without)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_quick_run_uses_few_photographs_says_so_and_never_mixes_with_a_result(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("robustiqa.experiments.comparison.QUICK_PHOTOS", {"train": 2, "test": 4})
+    data = tiny_dataset(train=3, validation=8, test=5, low=20, high=21)
+    toys = Toys(loss=0.5)
+    small = COMPARISON.made_quick()
+    found, _ = run(monkeypatch, tmp_path / "run", tmp_path / "kept", toys, data, small)
+    assert toys.trained == ["baseline-seed-0", "nt-0.0001-seed-0", "noise-0.1-seed-0"]
+    assert found.info["info"]["quick"] is True
+    assert {label: len(found.clean(label)) for label in found.models} == dict.fromkeys(found.models, 4)
+    (tmp_path / "kept" / "notes.md").write_text("# Made up")
+    page = results_page(tmp_path)
+    tables = page.split("\n## ")[1:]
+    assert sum("quick run, not a result" in table for table in tables) == len(tables) - 1  # all but the method
+
+    full = replace(small, quick=False)
+    message = f"{tmp_path / 'kept'} holds a quick run, which is no result; choose another folder to keep records in."
+    with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
+        run(monkeypatch, tmp_path / "new", tmp_path / "kept", toys, data, full)
+    run(monkeypatch, tmp_path / "new", tmp_path / "results", toys, data, full)
+    message = (
+        f"{tmp_path / 'results'} holds results, and a quick run is none; choose another folder to keep records in."
+    )
+    with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
+        run(monkeypatch, tmp_path / "newer", tmp_path / "results", toys, data, small)

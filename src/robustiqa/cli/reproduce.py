@@ -11,6 +11,7 @@ import typer
 from robustiqa.cli import options
 from robustiqa.cli.data import open_dataset
 from robustiqa.cli.output import Output
+from robustiqa.cli.parsing import parse_pairs
 from robustiqa.cli.watching import Watch
 from robustiqa.cli.weights import label_weights
 from robustiqa.core.errors import InputError
@@ -47,6 +48,10 @@ def reproduce(
         Path | None, typer.Option(metavar="FOLDER", help="Decoded photographs.", show_default="OUT/decoded")
     ] = None,
     workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that read photographs to train on.")] = 0,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any field of a comparison's recipe; repeatable."),
+    ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,7 +69,7 @@ def reproduce(
         typer.Option(metavar="FILE", help="torchvision's VGG-16, for LPIPS in a plan's tables.", show_default="none"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A plan on few photographs with few steps: shows that it runs, no result.")
+        bool, typer.Option("--quick", help="Few photographs, one epoch or few steps: shows that it runs, no result.")
     ] = False,
     device: options.Device = "auto",
     batch_size: options.BatchSize = 1,
@@ -88,7 +93,11 @@ def reproduce(
     output = Output("reproduce", json)
     declared = load_experiment(experiment, _named_files(attack_file))
     trains = isinstance(declared, Comparison)
-    _refuse_strange(trains, backbone_weights, cache, workers, weights, lpips_weights, quick)
+    _refuse_strange(trains, backbone_weights, cache, workers, values, weights, lpips_weights)
+    planned = declared.made_quick() if quick else declared
+    if isinstance(planned, Comparison):
+        given = {} if backbone_weights is None else {"model.backbone_weights": backbone_weights}
+        planned = planned.with_recipe({**given, **parse_pairs(values or (), "--set")})
     dataset = open_dataset(data, data_option)
     kept = keep or out / "kept"
     with output.bars() as start:
@@ -107,10 +116,9 @@ def reproduce(
             tell=output.note,
             progress=watch.attacking,
         )
-        if isinstance(declared, Comparison):
-            made, records = _compare(declared, backbone_weights, dataset, place)
+        if isinstance(planned, Comparison):
+            made, records = _compare(planned, dataset, place)
         else:
-            planned = declared.made_quick() if quick else declared
             made, records = _attack(planned, label_weights(weights or ()), lpips_weights, dataset, place)
     page = write_report(made, out)
     print_report(output, made)
@@ -119,12 +127,10 @@ def reproduce(
     return 0
 
 
-def _compare(comparison: Comparison, backbone_weights: str | None, dataset: Any, place: Any) -> tuple[Report, int]:
+def _compare(comparison: Comparison, dataset: Any, place: Any) -> tuple[Report, int]:
     from robustiqa.experiments.reproduction import reproduce as run
     from robustiqa.report import report
 
-    if backbone_weights is not None:
-        comparison = comparison.with_recipe({"model.backbone_weights": backbone_weights})
     found = run(comparison, dataset, place)
     return report(found), len(found.records)
 
@@ -163,13 +169,13 @@ def _refuse_strange(
     backbone_weights: str | None,
     cache: Path | None,
     workers: int,
+    values: Sequence[str] | None,
     weights: Sequence[str] | None,
     lpips_weights: str | None,
-    quick: bool,
 ) -> None:
     """Refuses options of the other kind of experiment, which would be passed by in silence."""
-    of_training = {"--backbone-weights": backbone_weights, "--cache": cache, "--workers": workers}
-    of_attacks = {"--weights": weights, "--lpips-weights": lpips_weights, "--quick": quick}
+    of_training = {"--backbone-weights": backbone_weights, "--cache": cache, "--workers": workers, "--set": values}
+    of_attacks = {"--weights": weights, "--lpips-weights": lpips_weights}
     strange = [name for name, value in (of_attacks if trains else of_training).items() if value]
     if strange:
         kind, other = ("a plan of attacks", "trains") if trains else ("a comparison that trains", "only attacks")

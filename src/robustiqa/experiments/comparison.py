@@ -8,7 +8,7 @@ accuracy: the baseline stopped early, and training on Gaussian noise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,9 @@ from robustiqa.core.registry import did_you_mean
 from robustiqa.experiments.spec_files import read_spec
 from robustiqa.experiments.trainings import Trained, Trainings, Variant
 from robustiqa.training.spec import TrainingSpec, load_recipe
+
+QUICK_PHOTOS = {"train": 256, "validation": 32, "test": 32}
+QUICK_LOSS = 2.0  # any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class Comparison:
         allowed_loss: Largest mean validation SROCC loss of the chosen weight.
         noise_stds: Candidate noise levels of the *noise* control, in [0, 1] pixel units; none skips it.
         ifgsm_photos: How many test photographs meet the attack of many steps; 0 for all.
+        photos: Part to how many of its photographs are used, the first in the order of their keys' hashes.
+        quick: Whether this is a small version that shows nothing but that it runs.
     """
 
     recipe: TrainingSpec
@@ -39,6 +44,8 @@ class Comparison:
     allowed_loss: float = 0.03
     noise_stds: tuple[float, ...] = ()
     ifgsm_photos: int = 0
+    photos: Mapping[str, int] = field(default_factory=dict)
+    quick: bool = False
 
     def __post_init__(self) -> None:
         if not self.weights or min(self.weights) <= 0 or not self.seeds:
@@ -47,6 +54,20 @@ class Comparison:
     def with_recipe(self, values: Mapping[str, Any]) -> Comparison:
         """The comparison with fields of its recipe replaced."""
         return replace(self, recipe=self.recipe.with_values(values))
+
+    def made_quick(self) -> Comparison:
+        """A small version, of one epoch and one seed, that passes through everything and shows nothing."""
+        shorter = {"epochs": 1, "penalty.start_epoch": 0, "optimizer.warmup_steps": 0, "head_start.epochs": 0}
+        return replace(
+            self.with_recipe(shorter),
+            weights=(min(self.weights),),
+            seeds=self.seeds[:1],
+            allowed_loss=QUICK_LOSS,
+            noise_stds=self.noise_stds[:1],
+            ifgsm_photos=QUICK_PHOTOS["test"] // 4,
+            photos=QUICK_PHOTOS,
+            quick=True,
+        )
 
 
 @dataclass(frozen=True)

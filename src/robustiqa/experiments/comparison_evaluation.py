@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,7 @@ class Stage:
         """The photographs that meet the attacks."""
         if self.photos is None or self.photos >= len(dataset):
             return dataset
-        drawn = sorted((photo.key for photo in dataset.photos), key=_draw)[: self.photos]
-        return dataset.select(sorted(drawn))
+        return dataset.select(_first((photo.key for photo in dataset.photos), self.photos))
 
     def meets(self, label: str, role: str, labels: Sequence[str]) -> bool:
         """Whether a model is attacked in this stage; `labels` are those of its role."""
@@ -62,6 +61,16 @@ class Stage:
         return all(
             wanted <= evaluation.keys(label, attack.label, goal) for attack in self.attacks for goal in self.goals
         )
+
+
+def fewer(dataset: Dataset, photos: Mapping[str, int]) -> Dataset:
+    """A dataset with at most so many photographs in each part named, the first in the order of their keys' hashes."""
+    parts = {name: _first(keys, photos[name]) if name in photos else keys for name, keys in dataset.parts.items()}
+    return replace(dataset, parts=parts)
+
+
+def _first(keys: Iterable[str], count: int) -> tuple[str, ...]:
+    return tuple(sorted(sorted(keys, key=_draw)[:count]))
 
 
 def _draw(key: str) -> str:

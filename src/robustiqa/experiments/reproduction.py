@@ -31,6 +31,7 @@ from robustiqa.experiments.comparison_evaluation import (
     Stage,
     evaluate_model,
     export,
+    fewer,
     load_exported,
     standard_stages,
 )
@@ -87,6 +88,7 @@ def reproduce(comparison: Comparison, dataset: Dataset, place: Place) -> Evaluat
         WorkFailedError: if no candidate weight keeps the validation SROCC.
     """
     dataset.part("test")
+    dataset = fewer(dataset, comparison.photos)
     work = _Work(comparison, dataset, place)
     work.prepare()
     choice = train_and_choose(comparison, work.trainings)
@@ -102,6 +104,7 @@ class _Work:
         self.place = place
         self.dataset = dataset
         self.comparison = comparison
+        self._mark = {"quick": True} if comparison.quick else {}
         self.stages = standard_stages(comparison.ifgsm_photos or None)
         self._locks = place.folder / LOCKS
         self._kept = Kept(place.kept, self._locks)
@@ -117,6 +120,9 @@ class _Work:
         kept = self._kept.read()
         if kept is not None and kept.info["dataset"]["fingerprint"] != dataset.part("test").fingerprint():
             raise SpecError(f"{place.kept} holds records of another dataset than {dataset.name!r}; choose another.")
+        if kept is not None and bool(kept.info["info"].get("quick")) != comparison.quick:
+            held = "results, and a quick run is none" if comparison.quick else "a quick run, which is no result"
+            raise SpecError(f"{place.kept} holds {held}; choose another folder to keep records in.")
 
     def _keep_training(self, name: str, notes: Mapping[str, Any]) -> None:
         path = self.place.kept / TRAININGS_FILE
@@ -180,7 +186,7 @@ class _Work:
                 batch_size=self.place.batch_size,
                 progress=self.place.progress,
             )
-            self._kept.add(found, label, lambda notes: _with_curve(notes, label, curve))
+            self._kept.add(found, label, lambda notes: {**_with_curve(notes, label, curve), **self._mark})
 
         return run
 
@@ -188,6 +194,7 @@ class _Work:
         reasons = plan_notes(self.comparison) if choice is None else choice.reasons
         labeled = dict.fromkeys(kept.models, ("", "")) if choice is None else choice.labeled()
         notes: dict[str, Any] = {
+            **self._mark,
             "calibration": {label: kept.info["info"]["calibration"][label] for label in labeled},
             "choice": {**reasons, "validation_srocc": self._validation()},
         }

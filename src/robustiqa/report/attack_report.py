@@ -11,7 +11,7 @@ from robustiqa.evaluation.summary import SAMPLES
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.report.attack_findings import attack_sentences
 from robustiqa.report.attacks import attack_table, objectives_table
-from robustiqa.report.captions import method, photographs
+from robustiqa.report.captions import method, photographs, quick_note
 from robustiqa.report.checks import check_finite, check_same_photos
 from robustiqa.report.figures import Figure
 from robustiqa.report.findings import flag_sentences
@@ -20,7 +20,6 @@ from robustiqa.report.layouts import clean_table
 from robustiqa.report.query_curve import curve_figures, curve_sentences, curve_table, query_curve
 from robustiqa.report.tables import Table
 
-QUICK = "Quick run, not a result: few photographs, few steps, few queries."
 NO_LIMIT = "These attacks were tried; they prove no limit. A stronger one may move scores further."
 
 
@@ -42,9 +41,9 @@ def attack_report(sets: Sequence[Evaluation], *, samples: int = SAMPLES, seed: i
     notes = read[0].notes
     said = [sentence for part in parts for sentence in part.sentences]
     return Report(
-        title=str(notes["title"]) + (" (quick run, not a result)" if notes["quick"] else ""),
+        title=str(notes["title"]) + quick_note(read[0]),
         subtitle="; ".join(f"{part.name}: {photographs(part.study)}" for part in parts) + ".",
-        findings=(*([QUICK] if notes["quick"] else []), *said, NO_LIMIT),
+        findings=(*said, NO_LIMIT),
         keys=(),
         tables=tuple(table for part in parts for table in part.tables),
         figures=tuple(figure for part in parts for figure in part.figures),
@@ -72,12 +71,11 @@ def _part(evaluation: Evaluation, samples: int, seed: int) -> _Part:
     read = study(evaluation, samples=samples, seed=seed)
     check_same_photos(read)
     name, place, shown = str(read.notes["set"]), int(read.notes["place"]) + 1, read.notes["shown"]
-    quick = [QUICK] if read.notes["quick"] else []
     curve = query_curve(read)
-    tables = [attack_table(read, shown, *quick), objectives_table(read, shown, *quick), clean_table(read)]
+    tables = [attack_table(read, shown), objectives_table(read, shown), clean_table(read)]
     sentences = [*attack_sentences(read)]
     if curve is not None:
-        tables.insert(1, curve_table(curve, *quick))
+        tables.insert(1, curve_table(curve))
         sentences += curve_sentences(curve)
     sentences += flag_sentences(read)
     return _Part(

@@ -66,23 +66,22 @@ def _mean(records: Sequence[Record], name: str) -> float:
     return math.nan if None in values else math.fsum(values) / len(values)
 
 
-def attack_table(study: Study, attacks: Sequence[str], *extra: str) -> Table | None:
+def attack_table(study: Study, attacks: Sequence[str]) -> Table | None:
     """Every attack under the most telling objective, the larger change of both directions.
 
     Args:
         study: What the numbers are of.
         attacks: Labels of those to show, in order; what was not run is passed over.
-        extra: Sentences that come before the notes.
     """
-    return _table(study, attacks, True, extra)
+    return _table(study, attacks, True)
 
 
-def objectives_table(study: Study, attacks: Sequence[str], *extra: str) -> Table | None:
+def objectives_table(study: Study, attacks: Sequence[str]) -> Table | None:
     """The same attacks under every other objective, without intervals."""
-    return _table(study, attacks, False, extra)
+    return _table(study, attacks, False)
 
 
-def _table(study: Study, attacks: Sequence[str], main: bool, extra: Sequence[str]) -> Table | None:
+def _table(study: Study, attacks: Sequence[str], main: bool) -> Table | None:
     summary = study.summary if main else Summary(study.evaluation, samples=1)  # whose intervals are not shown
     measures = [name for name in SHOWN if study.has_mos or MEASURES[name].against != "mos"]
     blocks, conditions = [], []
@@ -112,7 +111,7 @@ def _table(study: Study, attacks: Sequence[str], main: bool, extra: Sequence[str
             *(Column(name) for name in COSTS),
         ),
         tuple(blocks),
-        notes(study, study.columns, conditions, *extra, *_explained(study), interval=main, by_row=True),
+        notes(study, study.columns, conditions, *_explained(study), interval=main, by_row=True),
         main,
     )
 

@@ -33,6 +33,7 @@ PROTOCOLS = {
     "crops clean and attacked",
     "as the model has it": "the model scores a photograph whole",
 }
+QUICK = "quick run, not a result"
 FLAGS_RAISED = "Flags raised: "
 SHORT_PROTOCOLS = {"covering grid": "covering grid of crops", "as the model has it": "scored whole"}
 
@@ -60,10 +61,16 @@ def extent(study: Study, attack: str) -> str:
 
 
 def photographs(study: Study, conditions: Sequence[Condition] = ()) -> str:
-    """How many, of what, and how many of them met each of some conditions, where that is fewer."""
+    """How many, of what, how many of them met each of some conditions, where that is fewer; and if it is no result."""
     name = study.evaluation.info.get("dataset", {}).get("name")
     count = len(study.evaluation.clean(study.columns[0].labels[0]))
-    return f"{count} photograph{'s' * (count != 1)}" + (f" of {name}" if name else "") + _fewer(study, conditions)
+    of_set = f" of {name}" if name else ""
+    return f"{count} photograph{'s' * (count != 1)}{of_set}{_fewer(study, conditions)}{quick_note(study)}"
+
+
+def quick_note(study: Study) -> str:
+    """What marks a run that only shows that it runs: in the title, and beside every count of photographs."""
+    return f" ({QUICK})" if study.notes.get("quick") else ""
 
 
 def _fewer(study: Study, conditions: Sequence[Condition]) -> str:

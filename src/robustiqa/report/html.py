@@ -14,7 +14,7 @@ from robustiqa.evaluation.flags import Flag
 from robustiqa.evaluation.study import Study, study
 from robustiqa.evaluation.summary import SAMPLES
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.report.captions import method, photographs
+from robustiqa.report.captions import method, photographs, quick_note
 from robustiqa.report.checks import check_finite, check_same_photos
 from robustiqa.report.drawing import COLORS, FAINT, INK
 from robustiqa.report.figures import Figure, all_figures
@@ -133,7 +133,7 @@ def report(
     read = study(evaluation, samples=samples, seed=seed)
     check_same_photos(read)
     return Report(
-        title=str(read.notes.get("title", "Robustness of image quality models")),
+        title=str(read.notes.get("title", "Robustness of image quality models")) + quick_note(read),
         subtitle=_subtitle(read),
         findings=findings(read),
         keys=key_figures(read),

@@ -130,12 +130,11 @@ def fall(curve: Curve, group: Group, condition: Condition) -> Estimate:
     return curve.summary.contrast(group, curve.measure, condition, UNTOUCHED)
 
 
-def curve_table(curve: Curve, *extra: str) -> Table:
+def curve_table(curve: Curve) -> Table:
     """Every budget, with the rivals at equal SSIM under it and the paired difference.
 
     Args:
         curve: What to show.
-        extra: Sentences that come before the notes.
     """
     measures = ["mean_absolute_change", "srocc_change", *(["srocc_mos"] if curve.study.has_mos else [])]
     titles = {"srocc_change": "SROCC before and after ↑", "srocc_mos": "SROCC with opinions ↑"}
@@ -170,7 +169,6 @@ def curve_table(curve: Curve, *extra: str) -> Table:
             curve.study,
             curve.study.columns,
             own_conditions,
-            *extra,
             "At equal SSIM: of each rival's images, run at several sizes, each photograph takes the one that keeps the "
             "mean SSIM with the attack's; scores have no say in it.",
             matched,
