@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robustiqa.core.errors import InputError
+from robustiqa.core.penalty import Penalty
 from robustiqa.defenses.norm_regularization import (
     CentralDifference,
     DoubleBackward,
@@ -19,9 +21,11 @@ from robustiqa.defenses.norm_regularization import (
     NormEstimator,
     NormRegularization,
 )
+from robustiqa.defenses.standardized_norm import StandardizedNormRegularization
 from tests.toys import ConvModel
 
 ESTIMATORS: list[NormEstimator] = [FiniteDifference(), CentralDifference(), DoubleBackward()]
+PENALTIES: list[Callable[..., Penalty]] = [NormRegularization, StandardizedNormRegularization]
 MOS = torch.tensor([20.0, 45.0, 60.0])
 
 
@@ -62,12 +66,13 @@ def test_batch_norm_moves_as_in_one_clean_pass(estimator: NormEstimator) -> None
         assert torch.equal(found, expected)
 
 
-def test_shrinking_weights_before_batch_norm_gains_nothing() -> None:
+@pytest.mark.parametrize("penalty_of", PENALTIES)
+def test_shrinking_weights_before_batch_norm_gains_nothing(penalty_of: Callable[..., Penalty]) -> None:
     """The penalty does not change with their scale, so its gradient has no part along them."""
     model, images = ConvModel().double().train(), photos().double()
     layer = model.body[0]
     assert isinstance(layer, nn.Conv2d)
-    _, penalty = NormRegularization(FiniteDifference(), 0.1, "clean")(model, images)
+    _, penalty = penalty_of(FiniteDifference(), 0.1, statistics="clean")(model, images)
     (gradient,) = torch.autograd.grad(penalty, layer.weight)
     assert gradient.norm() > 0
     along = (gradient * layer.weight).sum() / (gradient.norm() * layer.weight.norm())
@@ -78,9 +83,10 @@ def test_shrinking_weights_before_batch_norm_gains_nothing() -> None:
     assert (constant * layer.weight).sum() / (constant.norm() * layer.weight.norm()) > 0.1
 
 
-def test_weight_gradients_are_those_of_a_difference_quotient() -> None:
+@pytest.mark.parametrize("penalty_of", PENALTIES)
+def test_weight_gradients_are_those_of_a_difference_quotient(penalty_of: Callable[..., Penalty]) -> None:
     model, images = ConvModel().double().train(), photos().double()
-    nt = NormRegularization(FiniteDifference(), 1e-3, "clean", 0.67)
+    nt = penalty_of(FiniteDifference(), 1e-3, statistics="clean", fraction=0.67)
     start = copy.deepcopy(model.state_dict())
 
     def total() -> Tensor:
@@ -114,10 +120,11 @@ class Shifted(nn.Module):
         return scores
 
 
-def test_what_moves_all_images_alike_is_seen_with_clean_statistics_only() -> None:
+@pytest.mark.parametrize("penalty_of", PENALTIES)
+def test_what_moves_all_images_alike_is_seen_with_clean_statistics_only(penalty_of: Callable[..., Penalty]) -> None:
     model, images = Shifted().train(), photos()
-    hidden = NormRegularization(FiniteDifference(), 1.0)(model, images).penalty
-    seen = NormRegularization(FiniteDifference(), 1.0, "clean")(model, images).penalty
+    hidden = penalty_of(FiniteDifference(), 1.0)(model, images).penalty
+    seen = penalty_of(FiniteDifference(), 1.0, statistics="clean")(model, images).penalty
     assert hidden < 1e-3 * seen
 
 
@@ -130,6 +137,21 @@ def test_the_norm_is_measured_on_a_fraction_of_the_batch(fraction: float, counte
     torch.testing.assert_close(penalty, expected, rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize(("fraction", "counted"), [(0.5, 2), (1.0, 3)])
+def test_on_standardized_scores_the_norm_of_the_part_is_over_the_variance_of_the_whole_batch(
+    fraction: float, counted: int
+) -> None:
+    model, images = ConvModel().train(), photos()
+    constant = with_constant_statistics(model, images)
+    penalty_of = StandardizedNormRegularization(
+        FiniteDifference(), 0.1, deviation=5.0, statistics="clean", fraction=fraction
+    )
+    variance = constant(images).detach().numpy().var()
+    expected = 0.1 * 5**2 * measured(constant, images[:counted], FiniteDifference()) / variance
+    torch.testing.assert_close(penalty_of(model, images).penalty, expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("penalty_of", PENALTIES)
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -139,6 +161,8 @@ def test_the_norm_is_measured_on_a_fraction_of_the_batch(fraction: float, counte
         ({"fraction": 0.5}, "fraction takes statistics 'clean': those of a part are not those of the batch."),
     ],
 )
-def test_statistics_and_fractions_that_make_no_sense_are_refused(values: dict[str, Any], message: str) -> None:
+def test_statistics_and_fractions_that_make_no_sense_are_refused(
+    penalty_of: Callable[..., Penalty], values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        NormRegularization(**values)
+        penalty_of(**values)

@@ -64,14 +64,18 @@ def test_a_penalty_takes_what_its_estimator_knows(estimator: str, expected: obje
     assert vars(penalty) == {"estimator": expected, "weight": 0.5, "statistics": "own", "fraction": 1.0}
 
 
-def test_a_penalty_is_measured_with_the_statistics_and_on_the_fraction_that_the_spec_names() -> None:
-    penalty = build_penalty(PenaltySpec(weight=0.5, statistics="clean", fraction=0.25), 0)
-    assert vars(penalty) == {"estimator": FiniteDifference(), "weight": 0.5, "statistics": "clean", "fraction": 0.25}
+@pytest.mark.parametrize(("name", "further"), [("nt", {}), ("nt-standardized", {"deviation": 20.0})])
+def test_a_penalty_is_measured_with_the_statistics_and_on_the_fraction_that_the_spec_names(
+    name: str, further: dict[str, float]
+) -> None:
+    penalty = build_penalty(PenaltySpec(name=name, weight=0.5, statistics="clean", fraction=0.25), 0)
+    named = {"estimator": FiniteDifference(), "weight": 0.5, "statistics": "clean", "fraction": 0.25}
+    assert vars(penalty) == {**named, **further}
 
 
 def test_a_penalty_without_those_options_says_so() -> None:
-    with pytest.raises(InputError, match="'nt-standardized' has no option 'statistics'"):
-        build_penalty(PenaltySpec(name="nt-standardized", weight=0.5, statistics="clean"), 0)
+    with pytest.raises(InputError, match="'nt-published' has no option 'statistics'"):
+        build_penalty(PenaltySpec(name="nt-published", weight=0.5, statistics="clean"), 0)
 
 
 def test_a_penalty_begins_with_its_epoch() -> None:

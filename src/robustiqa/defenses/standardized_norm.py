@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from robustiqa.core.errors import InputError
 from robustiqa.core.penalty import Penalized
-from robustiqa.defenses.norm_regularization import FiniteDifference, NormEstimator, NormRegularization
+from robustiqa.defenses.norm_regularization import FiniteDifference, NormEstimator, NormRegularization, Statistics
 
 SMALLEST_VARIANCE = 1e-12  # of raw scores; below it they count as constant
 
@@ -44,6 +44,9 @@ class StandardizedNormRegularization:
         weight: lambda of eq. 5; 0 makes the call a plain forward pass.
         deviation: What one standard deviation of the scores counts as. 20 is about that of opinion scores on 0..100
             (LIVE in the Wild: 22.8), so that weights are comparable with those of networks that predict them.
+        statistics: What batch norm in training mode normalizes the penalty's passes with; see `NormRegularization`.
+        fraction: Part of each batch that the norm is measured on, with `clean` statistics only; the variance remains
+            that of the whole batch.
 
     Source: Liu et al. 2024, eq. 5 (exact) and eq. 7 (finite difference), on standardized scores.
     """
@@ -51,9 +54,11 @@ class StandardizedNormRegularization:
     estimator: NormEstimator = field(default_factory=FiniteDifference)
     weight: float = 1e-3
     deviation: float = 20.0
+    statistics: Statistics = "own"
+    fraction: float = 1.0
 
     def __post_init__(self) -> None:
-        NormRegularization(self.estimator, self.weight)  # checks the weight
+        self._on_raw_scores()  # checks what the two share
         if not self.deviation > 0:
             raise InputError(f"the deviation must be greater than 0, got {self.deviation}.")
 
@@ -65,9 +70,12 @@ class StandardizedNormRegularization:
         """
         if self.weight > 0 and len(images) < 2:
             raise InputError(f"scores are standardized within a batch; expected 2 images or more, got {len(images)}.")
-        plain = NormRegularization(self.estimator, self.weight)(model, images, gradient_scale=gradient_scale)
+        raw = self._on_raw_scores()(model, images, gradient_scale=gradient_scale)
         if self.weight == 0:
-            return plain
-        wide = plain.scores.to(torch.promote_types(plain.scores.dtype, torch.float32))
+            return raw
+        wide = raw.scores.to(torch.promote_types(raw.scores.dtype, torch.float32))
         variance = wide.var(correction=0) + SMALLEST_VARIANCE
-        return Penalized(plain.scores, self.deviation**2 * plain.penalty / variance)
+        return Penalized(raw.scores, self.deviation**2 * raw.penalty / variance)
+
+    def _on_raw_scores(self) -> NormRegularization:
+        return NormRegularization(self.estimator, self.weight, self.statistics, self.fraction)

@@ -70,8 +70,8 @@ class PenaltySpec:
         side: Which side a `finite_difference` steps to: `up` (the paper) or `random`.
         start_epoch: Epochs of plain training before the penalty begins.
         statistics: What batch norm in training mode uses in the penalty's passes: each pass's `own`, or those of the
-            loss's `clean` pass (`nt` only).
-        fraction: Part of each batch that the norm is measured on (`nt` with `clean` only).
+            loss's `clean` pass (not `nt-published`).
+        fraction: Part of each batch that the norm is measured on (with `clean` only).
     """
 
     name: str = "nt"
