@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -49,10 +52,9 @@ def words(element: Element) -> str:
     return " ".join(element.text.split())
 
 
-def test_the_page_loads_nothing(page: Page) -> None:
+def test_the_page_loads_nothing_and_forbids_what_would(page: Page) -> None:
     assert page.source.startswith('<!doctype html>\n<html lang="en">')
     assert not {element.tag for element in page.elements} & {
-        "script",
         "link",
         "iframe",
         "object",
@@ -66,6 +68,15 @@ def test_the_page_loads_nothing(page: Page) -> None:
             if name in ("src", "href", "xlink:href", "srcset", "data", "action"):
                 assert value.startswith(("#", "data:image/png;base64,")), (name, value)
     assert not re.findall(r"url\((?!#)|@import|https?:", page.source)
+    data, script = page.all("script")
+    assert (data.attributes, script.attributes) == ({"type": "application/json", "id": "explorer-data"}, {})
+    (policy,) = [meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes]
+    digest = base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    assert "innerHTML" not in script.text and "eval" not in script.text
 
 
 def test_the_page_swaps_the_figures_colors_for_its_own_and_keeps_their_styles_to_them(page: Page) -> None:
@@ -99,11 +110,21 @@ def test_sections_of_the_navigation_are_those_of_the_page(page: Page) -> None:
     sections = [f"#{section.attributes['id']}" for section in page.all("section")]
     assert anchors == ["#main", *sections]
     assert sections == [
-        f"#{name}" for name in ["summary", "results", "controls", "figures", "gallery", "more", "method", "rebuild"]
+        "#summary",
+        "#results",
+        "#controls",
+        "#figures",
+        "#gallery",
+        "#photos",
+        "#more",
+        "#checks",
+        "#method",
+        "#rebuild",
     ]
 
 
-def test_every_table_is_in_the_page_cell_by_cell(page: Page, full: Report) -> None:
+def test_every_table_is_in_the_page_cell_by_cell(full: Report) -> None:
+    page = Page(replace(full, explorer=None).html())
     order = [table for table in full.tables if table.main and not table.name.startswith("controls")]
     order += [table for table in full.tables if table.name.startswith("controls")]
     order += [table for table in full.tables if not table.main]
@@ -181,9 +202,10 @@ def test_a_gallery_at_full_size_and_without_opinions_says_neither(made: Report) 
 
 def test_a_page_without_gallery_figures_and_controls_has_no_empty_sections(made: Report) -> None:
     tables = tuple(table for table in made.tables if table.main and not table.name.startswith("controls"))
-    page = Page(replace(made, figures=(), tables=tables, keys=(), commands=()).html())
+    page = Page(replace(made, figures=(), tables=tables, keys=(), commands=(), explorer=None, checks=()).html())
     assert [section.attributes["id"] for section in page.all("section")] == ["summary", "results", "method", "rebuild"]
-    assert len(page.all("a")) == 5
+    assert len(page.all("a")) == 5 and not page.all("script")
+    assert "script-src" not in page.source  # then none may run
     assert "The records do not say which commands made them." in words(page.all("main")[0])
 
 
@@ -200,8 +222,13 @@ def test_names_that_look_like_markup_are_shown_and_not_obeyed(made: Report) -> N
     renamed = changed(evaluation, lambda r: replace(r, key=f"{BAD}{r.key}", attack=renames.get(r.attack, r.attack)))
     info = {**renamed.info, "dataset": {"name": BAD, BAD: BAD}}
     read = study(type(renamed)(renamed.records, info), samples=2)
+    assert made.explorer is not None
+    explorer = replace(made.explorer, photos=(BAD, *made.explorer.photos[1:]), digits={BAD: 1})
+    explorer = replace(explorer, trials=tuple(replace(one, model=BAD, attack=BAD) for one in made.explorer.trials))
     hostile = replace(
         made,
+        explorer=explorer,
+        checks=tuple(replace(one, sentences=(BAD,)) for one in made.checks),
         title=BAD,
         subtitle=BAD,
         findings=findings(read),
@@ -213,7 +240,10 @@ def test_names_that_look_like_markup_are_shown_and_not_obeyed(made: Report) -> N
         gallery=(replace(ITEM, key=BAD, attack=BAD, attacked_on=BAD, scores=(GalleryScore(BAD, 1.0, 2.0),)),),
     )
     page = Page(hostile.html())
-    assert not page.all("script") and "<script" not in page.source
+    assert len(page.all("script")) == 2 and page.source.count("<script") == 2
+    data = json.loads(page.all("script")[0].text)
+    assert (data["photos"][0], data["models"], data["attacks"]) == (BAD, [BAD], [BAD])
+    assert not set("<>&'") & set(page.all("script")[0].text)
     assert page.all("h1")[0].text == page.all("title")[0].text == page.all("code")[0].text == BAD
     assert page.all("img")[0].attributes["alt"] == f"{BAD}, as it is"
     assert next(one for one in page.elements if one.attributes.get("role") == "img").attributes["aria-label"] == BAD
@@ -233,6 +263,25 @@ def test_the_page_is_written_whole_to_a_new_folder(made: Report, tmp_path: Path)
     assert path == tmp_path / "new" / "report.html"
     assert path.read_text(encoding="utf-8") == made.html()
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_every_check_is_on_the_page_with_its_question_its_advice_and_what_it_found(made: Report) -> None:
+    assert {check.outcome for check in made.checks} == {"no flag", "not made"}
+    seen = replace(made.checks[0], outcome="flag raised", sentences=("base-1 wavers.", "nt-1 wavers."))
+    page = Page(replace(made, checks=(seen, *made.checks[1:])).html())
+    said = words(page.all("main")[0])
+    assert f"{seen.name} flag raised base-1 wavers. nt-1 wavers. What to do: {seen.advice}" in said
+    for check in made.checks[1:]:
+        assert f"{check.name} {check.outcome} A flag would say: {check.question}. Then: {check.advice}" in said
+    assert said.count("These records give no occasion for it.") == sum(one.outcome == "not made" for one in made.checks)
+
+
+def test_environments_of_models_that_were_evaluated_apart_are_told_where_they_differ() -> None:
+    evaluation = synthetic(3, models={"a": (9.0, 0.8, 5.0), "b": (9.0, 0.8, 5.0), "c": (9.0, 0.8, 5.0)}, attacks=())
+    for label, torch in (("a", "2.4"), ("b", "2.5"), ("c", "2.4")):
+        evaluation.info["models"][label]["environment"] = {"torch": torch, "system": "Linux"}
+    facts = dict(report(evaluation, samples=2).facts)
+    assert facts["Environment"] == (("torch", "2.4 (a, c); 2.5 (b)"), ("system", "Linux"))
 
 
 def test_what_is_said_about_a_run_is_in_the_report() -> None:

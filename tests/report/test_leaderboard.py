@@ -84,7 +84,7 @@ def test_fewer_attacked_photographs_are_said() -> None:
 
 def test_the_page_needs_nothing_else_and_says_the_same() -> None:
     page = leaderboard_page(board()).html()
-    assert "http" not in page and "<script" not in page
+    assert "http:" not in page and "https:" not in page and "<script" not in page
     for part in (
         "nt-2 moves least at linf 4/255: ",
         "1. nt-2",

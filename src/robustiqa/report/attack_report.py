@@ -13,6 +13,8 @@ from robustiqa.report.attack_findings import attack_sentences
 from robustiqa.report.attacks import attack_table, objectives_table
 from robustiqa.report.captions import method, photographs, quick_note
 from robustiqa.report.checks import check_finite, check_same_photos
+from robustiqa.report.diagnostics import checks
+from robustiqa.report.explorer import explorer
 from robustiqa.report.figures import Figure
 from robustiqa.report.findings import flag_sentences
 from robustiqa.report.html import Report, facts
@@ -39,6 +41,7 @@ def attack_report(sets: Sequence[Evaluation], *, samples: int = SAMPLES, seed: i
     parts = [_part(evaluation, samples, seed) for evaluation in sets]
     read = [part.study for part in parts]
     notes = read[0].notes
+    names = [part.name if len(parts) > 1 else "" for part in parts]
     said = [sentence for part in parts for sentence in part.sentences]
     return Report(
         title=str(notes["title"]) + quick_note(read[0]),
@@ -52,6 +55,8 @@ def attack_report(sets: Sequence[Evaluation], *, samples: int = SAMPLES, seed: i
         method=_methods(parts),
         facts=tuple((f"{title} ({part.name})", told) for part in parts for title, told in facts(part.study)),
         flags=tuple(flag for one in read for flag in one.diagnosis.flags),
+        explorer=explorer(read, names),
+        checks=checks(read, names),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from robustiqa.evaluation.flags import Flag
 from robustiqa.evaluation.study import Study, study
 from robustiqa.evaluation.summary import SAMPLES
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.report.captions import method, photographs, quick_note
+from robustiqa.report.captions import method, objective_name, photographs, quick_note
 from robustiqa.report.checks import check_finite, check_same_photos
+from robustiqa.report.diagnostics import Check, checks
 from robustiqa.report.drawing import COLORS, FAINT, INK
+from robustiqa.report.explorer import SHOWN, Explorer, explorer
 from robustiqa.report.figures import Figure, all_figures
 from robustiqa.report.findings import KeyFigure, findings, key_figures
 from robustiqa.report.layouts import all_tables
@@ -28,7 +31,15 @@ if TYPE_CHECKING:
 Facts = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 # Colors of figures that follow the page's, light or dark
 PAGE_COLORS = {INK: "var(--ink)", FAINT: "var(--grid)", COLORS[0]: "var(--base)", COLORS[1]: "var(--accent)"}
-SECTIONS = ("Summary", "Results", "Controls", "Figures", "Gallery", "More", "Method", "Rebuild")
+SECTIONS = ("Summary", "Results", "Controls", "Figures", "Gallery", "Photos", "More", "Checks", "Method", "Rebuild")
+SHOWN_WITH = {  # sections that are left out where there is nothing for them
+    "Controls": "controls",
+    "Figures": "figures",
+    "Gallery": "gallery",
+    "Photos": "explorer",
+    "More": "more_tables",
+    "Checks": "checks",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,8 @@ class Report:
         method: How the numbers were made, in sentences.
         facts: Models, dataset and environment.
         flags: Reasons not to believe some of it; the findings and the notes of the tables name them.
+        explorer: Every photograph under every attack; None where nothing was attacked.
+        checks: What was looked at for such reasons, and what to do about each.
     """
 
     title: str
@@ -60,6 +73,8 @@ class Report:
     method: tuple[str, ...]
     facts: Facts
     flags: tuple[Flag, ...] = ()
+    explorer: Explorer | None = None
+    checks: tuple[Check, ...] = ()
 
     def to_html(self, path: str | Path) -> Path:
         """Writes the page; it appears whole or not at all.
@@ -85,18 +100,27 @@ class Report:
             undefined=StrictUndefined,
             keep_trailing_newline=True,
         )
-        source = templates.get_template("style.css").render()
-        groups = {
+        places = {} if self.explorer is None else {key: place for place, key in enumerate(self.explorer.photos)}
+        groups: dict[str, object] = {
             "main_tables": [t for t in self.tables if t.main and not t.name.startswith("controls")],
             "controls": [t for t in self.tables if t.name.startswith("controls")],
             "more_tables": [t for t in self.tables if not t.main],
             "figures": [(figure, Markup(_inline(figure.svg))) for figure in self.figures],  # ours, not a user's text
-            "gallery": [_shown(item) for item in self.gallery],
+            "gallery": [_shown(item, places.get(item.key)) for item in self.gallery],
+            "explorer": self.explorer,
+            "checks": self.checks,
         }
-        shown = {"Controls": "controls", "Figures": "figures", "Gallery": "gallery", "More": "more_tables"}
-        sections = [(name.lower(), name) for name in SECTIONS if name not in shown or groups[shown[name]]]
+        script = templates.get_template("explorer.js").render()
+        if self.explorer is not None:
+            groups |= _explored(self.explorer)
         return templates.get_template("report.html.j2").render(
-            report=self, style=Markup(source), sections=sections, gallery_note=_gallery_note(self.gallery), **groups
+            report=self,
+            style=Markup(templates.get_template("style.css").render()),
+            script=Markup(script),
+            script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            sections=[(name.lower(), name) for name in SECTIONS if name not in SHOWN_WITH or groups[SHOWN_WITH[name]]],
+            gallery_note=_gallery_note(self.gallery),
+            **groups,
         )
 
     def to_markdown(self, pictures: Mapping[str, str] | None = None) -> str:
@@ -144,6 +168,8 @@ def report(
         method=method(read),
         facts=facts(read),
         flags=read.diagnosis.flags,
+        explorer=explorer([read]),
+        checks=checks([read]),
     )
 
 
@@ -163,13 +189,39 @@ def facts(read: Study) -> Facts:
         state = f", weights {known['state']}" if "state" in known else ""
         models.append((label, f"{known.get('kind', 'model')}{state}, scale {scale.low:g} to {scale.high:g}"))
     dataset = [(name, str(value)) for name, value in info.get("dataset", {}).items()]
-    environment = info.get("environment", read.notes.get("environment", {}))
+    environment = info.get("environment") or read.notes.get("environment") or _environment(read)
     made = [
         ("Models", models),
         ("Dataset", dataset),
         ("Environment", [(name, str(value)) for name, value in environment.items()] or [("unknown", "not recorded")]),
     ]
     return tuple((title, tuple(facts)) for title, facts in made if facts)
+
+
+def _environment(read: Study) -> dict[str, str]:
+    """What each model was evaluated with; values that differ are listed with the models they are of."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for label in read.labels:
+        for name, value in read.evaluation.info.get("models", {}).get(label, {}).get("environment", {}).items():
+            found.setdefault(name, {}).setdefault(str(value), []).append(label)
+    return {
+        name: next(iter(values))
+        if len(values) == 1
+        else "; ".join(f"{v} ({', '.join(of)})" for v, of in values.items())
+        for name, values in found.items()
+    }
+
+
+def _explored(found: Explorer) -> dict[str, object]:
+    """What the explorer's part of the page is made of."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return {
+        "explorer_rows": found.rows(),
+        "explorer_shown": SHOWN,
+        "explorer_objective": objective_name(found.objectives[0]),
+        "explorer_data": htmlsafe_json_dumps(found.document(), separators=(",", ":"), allow_nan=False),
+    }
 
 
 def _inline(svg: str) -> str:
@@ -196,8 +248,8 @@ def _gallery_note(gallery: Sequence[GalleryItem]) -> str:
     )
 
 
-def _shown(item: GalleryItem) -> dict[str, object]:
-    """A gallery item as the page wants it."""
+def _shown(item: GalleryItem, photo: int | None) -> dict[str, object]:
+    """A gallery item as the page wants it; `photo` is its place in the explorer."""
     opinion = [] if item.mos is None else [f"opinion {number(item.mos, 1)}"]
     size = [f"shown at {number(item.scale, 0, percent=True)}\u00a0% of its size"] if item.scale < 1 else []
     pictures = [
@@ -215,6 +267,7 @@ def _shown(item: GalleryItem) -> dict[str, object]:
     ]
     return {
         "key": item.key,
+        "photo": photo,
         "remark": ", ".join(opinion + size),
         "width": item.width,
         "height": item.height,
