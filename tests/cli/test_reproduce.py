@@ -82,7 +82,9 @@ def test_fields_of_the_recipe_can_be_set_and_a_quick_run_is_no_result(
     spec = json.loads((out / "trainings" / "nt-1e-09-seed-0" / "run.json").read_text())
     assert [value for name, value in _leaves(spec) if name == "batch_size"] == [5]
     assert [value for name, value in _leaves(spec) if name == "start_epoch"] == [0]
-    assert "quick run, not a result" in (out / "report.html").read_text(encoding="utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "quick run, not a result" in page
+    assert "--out FOLDER --set batch_size=5 --quick</code>" in page
 
     ran = run("reproduce", experiment, "--data", dataset, "--out", tmp_path / "other", "--set", "epoch=2")
     assert (ran.code, ran.out) == (2, "")
@@ -133,7 +135,12 @@ def test_a_plan_of_attacks_ends_in_a_report_and_goes_on_from_kept_records(
     assert [table["name"] for table in document["tables"]] == ["attacks-1", "attack-objectives-1", "clean-1"]
     assert "Not run: uap (no file 'uap' was given)." in document["tables"][0]["notes"]
     assert (tmp_path / "run" / "tables" / "attacks-1.csv").is_file()
-    assert "Two attacks" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Two attacks" in page
+    command = f"robustiqa reproduce {plan.name} --data PATH --out FOLDER " + " ".join(
+        f"--weights {m}=FILE" for m in weights
+    )
+    assert f"<code>{command}</code>" in page
 
     again = run("reproduce", plan, "--data", dataset, "--out", tmp_path / "other", "--keep", kept, "--json")
     assert (again.code, again.err) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,11 +121,36 @@ def reproduce(
             made, records = _compare(planned, dataset, place)
         else:
             made, records = _attack(planned, label_weights(weights or ()), lpips_weights, dataset, place)
+    labels = () if isinstance(declared, Comparison) else declared.models
+    made = replace(made, commands=(_command(experiment, data, values, labels, attack_file, quick),))
     page = write_report(made, out)
     print_report(output, made)
     output.line(f"\n{page}")
     output.document(report=page, kept=kept, records=records, **report_document(made))
     return 0
+
+
+def _command(
+    experiment: str,
+    data: str,
+    values: Sequence[str] | None,
+    models: Sequence[str],
+    files: Sequence[str] | None,
+    quick: bool,
+) -> str:
+    """What makes the report again, anywhere: files by what they are, not by where they lie here."""
+    kind, separator, _ = data.partition(":")
+    shown = f"{kind}:PATH" if separator else data if data == "builtin" else "PATH"
+    parts = [f"robustiqa reproduce {Path(experiment).name} --data {shown} --out FOLDER"]
+    parts += [f"--set {_without_path(text)}" for text in values or ()]
+    parts += [f"--weights {label}=FILE" for label in models]
+    parts += [f"--attack-file {text.partition('=')[0]}=FILE" for text in files or ()]
+    return " ".join([*parts, *(["--quick"] if quick else [])])
+
+
+def _without_path(pair: str) -> str:
+    name, _, value = pair.partition("=")
+    return f"{name}=FILE" if "/" in value or "\\" in value else pair
 
 
 def _compare(comparison: Comparison, dataset: Any, place: Any) -> tuple[Report, int]:
