@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
 ARGS ?=
 
-.PHONY: help demo demo-weights test test-slow check format-check types bench bench-quick results lock clean
+.PHONY: help demo demo-weights test test-slow check format-check types bench bench-quick results docs lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -51,9 +51,12 @@ bench-quick: $(READY) ## The same in a minute, on small sizes
 results: $(READY) ## Rebuild docs/results.md from the records in results/
 	$(BIN)/python -m robustiqa.experiments.results
 
+docs: $(READY) ## Build the documentation into site/; any warning is an error
+	$(BIN)/mkdocs build --strict $(ARGS)
+
 # What is installed follows pyproject.toml and the lock; a failed install leaves no stamp and is made again.
 $(READY): pyproject.toml requirements.lock | $(BIN)/python $(UV)
-	$(UV) pip install --python $(BIN)/python --requirement requirements.lock --editable '.[dev,kornia,tensorboard]'
+	$(UV) pip install --python $(BIN)/python --requirement requirements.lock --editable '.[dev,docs,kornia,tensorboard]'
 	touch $@
 
 $(BIN)/python:
@@ -67,8 +70,8 @@ $(BIN)/uv: | $(BIN)/python
 lock: | $(BIN)/python $(UV) ## Pin the newest versions that pyproject.toml allows
 	$(UV) pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links \
-		--extra dev --extra kornia --extra tensorboard --output-file requirements.lock pyproject.toml
+		--extra dev --extra docs --extra kornia --extra tensorboard --output-file requirements.lock pyproject.toml
 
 clean: ## Remove what building and testing leave behind, but neither .venv nor runs
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import InvalidRequirement, Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKED_EXTRAS = ("dev", "kornia", "tensorboard")
+LOCKED_EXTRAS = ("dev", "docs", "kornia", "tensorboard")
 
 
 def project() -> dict[str, Any]:
