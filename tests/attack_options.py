@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
+
+import pytest
 
 from robustiqa.attacks.ensemble import PRESETS, Preset
 
@@ -19,3 +22,12 @@ CHEAP: dict[str, dict[str, Any]] = {
     "spsa": {"steps": 8, "samples": 24},
     "square": {"queries": 400},
 }
+
+EXTRAS = {"score_boundary": "kornia"}  # optional packages that an attack needs when it is called
+
+
+def needs_extra(name: str) -> list[pytest.MarkDecorator]:
+    """The mark that skips what calls an attack whose optional package is not installed; none for most attacks."""
+    if name not in EXTRAS:
+        return []
+    return [pytest.mark.skipif(find_spec(EXTRAS[name]) is None, reason=f"needs {EXTRAS[name]}, an optional extra")]

@@ -10,7 +10,7 @@ from robustiqa.attacks.patchwise import CropModel, attack_patchwise
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel, ScoreScale
 from robustiqa.models.crop_average import CropAverage
-from tests.attack_options import CHEAP
+from tests.attack_options import CHEAP, needs_extra
 from tests.learned import LearnedState
 from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
@@ -109,7 +109,7 @@ def test_each_photo_keeps_its_own_goal_with_the_crops_that_belong_to_it() -> Non
     torch.testing.assert_close(result.scores, inner.score(result.images).reshape(2, 2).mean(1))
 
 
-@pytest.mark.parametrize("name", attacks.names())
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs_extra(name)) for name in attacks.names()])
 @pytest.mark.parametrize("chunk", [1, 5, 12])
 def test_the_result_does_not_depend_on_the_chunk(name: str, chunk: int, learned: LearnedState) -> None:
     attack = learned(create_attack(name, **CHEAP.get(name, {})), ConvModel().eval())

@@ -18,7 +18,7 @@ from robustiqa.attacks.base import NamedAttack
 from robustiqa.attacks.objectives import objectives
 from robustiqa.core.attack import AttackResult
 from robustiqa.core.errors import InputError
-from tests.attack_options import CHEAP
+from tests.attack_options import CHEAP, needs_extra
 from tests.learned import LearnedState
 from tests.toys import ConvModel, CountingModel, LinearModel, toy_photos
 
@@ -43,7 +43,9 @@ def with_options(attack: NamedAttack, **options: Any) -> NamedAttack:
 
 
 def parametrized(chosen: list[NamedAttack]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("attack", chosen, ids=lambda attack: attack.label, indirect=True)
+    """A run of a test an attack, skipped where a package that the attack needs is not installed."""
+    cases = [pytest.param(attack, marks=needs_extra(attack.name), id=attack.label) for attack in chosen]
+    return pytest.mark.parametrize("attack", cases, indirect=True)
 
 
 @pytest.fixture
