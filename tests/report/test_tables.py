@@ -12,7 +12,7 @@ import pytest
 
 from robustiqa.evaluation.measures import Estimate
 from robustiqa.metrics.bootstrap import Interval
-from robustiqa.report.tables import Block, Cell, Column, Row, Table, latex, number
+from robustiqa.report.tables import Block, Cell, Column, Row, Table, latex, markdown, number
 
 NAN = math.nan
 
@@ -96,6 +96,20 @@ def test_a_pipe_in_a_label_opens_no_column_in_markdown() -> None:
     lines = by_hand(row, block="fgsm|x").to_markdown().splitlines()[2:-2]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {5}
     assert r"| a\|b | \|c\| | — | — |" in lines and r"| **fgsm\|x** |  |  |  |" in lines
+
+
+def test_markdown_escapes_every_character_that_it_would_obey() -> None:
+    assert markdown(r"\`*|<[]~") == r"\\\`\*\|\<\[\]\~"
+    assert markdown("_a_ __b__ c__d") == r"\_a\_ \_\_b\_\_ c\_\_d"
+    for plain in ("random_sign(eps=4/255, steps=10)", "nt-1e-05 > base, 59 %", "farther end (the paper's) ↑ — +NT"):
+        assert markdown(plain) == plain
+
+
+def test_a_label_in_markdown_sets_nothing_in_bold_and_links_nowhere() -> None:
+    row = Row("**best** [a](b)", (Cell(text="`x`"), Cell(estimate(0.5, 0.25, 0.75), 3, best=True), Cell()))
+    lines = by_hand(row, block="<b>").to_markdown().splitlines()
+    assert r"| \*\*best\*\* \[a\](b) | \`x\` | **0.500** [0.250, 0.750] | — |" in lines
+    assert r"| **\<b>** |  |  |  |" in lines
 
 
 def test_latex_in_full() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from robustiqa.evaluation.measures import Estimate
 
 MISSING = "—"
+_MARKDOWN = re.compile(r"[\\`*|<\[\]~]|(?<![^\W_])_|_(?![^\W_])")  # a single underscore within a word is plain
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -163,9 +165,10 @@ class Table:
         lines = [_markdown_row(headings), _markdown_row([":---", *("---:" for _ in self.columns)])]
         for block in self.blocks:
             if block.title:
-                lines.append(_markdown_row([f"**{_pipe(block.title)}**", *("" for _ in self.columns)], escaped=True))
+                lines.append(_markdown_row([f"**{markdown(block.title)}**", *("" for _ in self.columns)], escaped=True))
             lines += [
-                _markdown_row([_pipe(row.title), *map(_markdown_cell, row.cells)], escaped=True) for row in block.rows
+                _markdown_row([markdown(row.title), *map(_markdown_cell, row.cells)], escaped=True)
+                for row in block.rows
             ]
         return f"**{self.title}**\n\n" + "\n".join(lines) + "\n\n" + " ".join(self.notes) + "\n"
 
@@ -207,16 +210,17 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
-def _pipe(text: str) -> str:
-    return text.replace("|", r"\|")
+def markdown(text: str) -> str:
+    """Text with every character that Markdown would take for a command escaped."""
+    return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
 def _markdown_row(cells: list[str], *, escaped: bool = False) -> str:
-    return "| " + " | ".join(cells if escaped else map(_pipe, cells)) + " |"
+    return "| " + " | ".join(cells if escaped else map(markdown, cells)) + " |"
 
 
 def _markdown_cell(cell: Cell) -> str:
-    value = _pipe(cell.value)
+    value = markdown(cell.value)
     return " ".join(part for part in (f"**{value}**" if cell.best else value, cell.interval) if part)
 
 
