@@ -30,7 +30,7 @@ def test_each_unusable_photograph_gets_its_sentence_in_order(tmp_path: Path, wor
         Problem(
             "a.png",
             "a.png is 20 x 10 pixels, and the shorter side must have at least 11; "
-            "leave it out or pad it with --small pad.",
+            "leave it out (where it is only scored or attacked, --small pad extends it).",
         ),
         Problem("c.png", f"{tmp_path / 'c.png'} is an empty file; get an intact copy."),
         Problem("d.png", f"expected an image file at {tmp_path / 'd.png'}, found nothing; check the path."),

@@ -92,7 +92,7 @@ def _look_at(photo: Photo) -> _Look:
 def _too_small(key: str, look: _Look, min_side: int) -> str:
     return (
         f"{key} is {look.width} x {look.height} pixels, and the shorter side must have at least {min_side}; "
-        "leave it out or pad it with --small pad."
+        "leave it out (where it is only scored or attacked, --small pad extends it)."
     )
 
 
