@@ -11,6 +11,7 @@ from tests.cli.conftest import Run
 
 VERBS = (
     *("demo", "score", "attack", "train", "fit", "evaluate", "report", "leaderboard", "list", "doctor"),
+    "reproduce",
     *("data", "data info", "data check", "weights", "weights check", "weights calibrate"),
 )
 GROUPS = {"data": ("info", "check"), "weights": ("check", "calibrate")}
