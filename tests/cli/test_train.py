@@ -123,6 +123,21 @@ def test_an_unusable_photograph_is_named_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_photographs_without_scores_are_refused_in_one_sentence_and_leave_no_folder(
+    run: Run, recipe: Path, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    asked = ("train", recipe, "--data", f"folder:{photos}", "--out", out)
+    ran = run(*asked)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"dataset {photos.name!r} has no part 'train'; it has: all.\n"
+    assert not out.exists()
+    ran = run(*asked, "--set", "data.part=all")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1] == f"dataset {photos.name!r} has no opinion scores to train on."
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

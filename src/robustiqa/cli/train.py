@@ -115,7 +115,7 @@ class _Listener:
 
 
 def _prepare(spec: TrainingSpec, dataset: Dataset, out: Path, output: Output, workers: int) -> int:
-    """Says where a run stands, and reads every photograph before a new one starts.
+    """Says where a run stands, and reads every photograph before a new one starts; makes no folder.
 
     Returns:
         The step after which the run goes on; 0 for a new one.
@@ -130,8 +130,9 @@ def _prepare(spec: TrainingSpec, dataset: Dataset, out: Path, output: Output, wo
     from robustiqa.training.loop import WEIGHTS_FILE
 
     resolved = resolve(spec, dataset)
-    if not (out / SPEC_FILE).is_file():
+    if not (out / SPEC_FILE).is_file():  # training makes the folder, once the request is known to be met
         _check_photos(spec, dataset, output, workers)
+        return 0
     open_run_folder(out, resolved)
     checkpoint = newest_checkpoint(out)
     if (out / WEIGHTS_FILE).is_file():
@@ -151,6 +152,7 @@ def _check_photos(spec: TrainingSpec, dataset: Dataset, output: Output, workers:
     from robustiqa.models import create_model
     from robustiqa.training.build import crop_side
 
+    dataset.part(spec.data.part)  # refused before anything is said of the rest
     if spec.data.validation not in dataset.parts:
         output.note(f"{dataset.name} has no part {spec.data.validation!r}; no validation SROCC is measured.")
     used = {part: dataset.parts[part] for part in (spec.data.part, spec.data.validation) if part in dataset.parts}
