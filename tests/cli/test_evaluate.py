@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,21 @@ def test_a_wrong_request_is_one_sentence_and_writes_nothing(
     assert ran.err.startswith(sentence)
     assert ran.err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("broken", ["p02.png", "p01.png"])  # of the part that is attacked; of the one to fit on
+def test_an_unusable_photograph_is_named_before_anything_is_attacked_or_written(
+    run: Run, asked: tuple[str, ...], dataset: Path, tmp_path: Path, broken: str
+) -> None:
+    copy, out = tmp_path / "copy", tmp_path / "run"
+    shutil.copytree(dataset, copy)
+    (copy / broken).write_text("text")
+    (copy / "p03.png").write_text("of the part to train on, which nothing here reads")
+    ran = run(*(str(copy) if word == str(dataset) else word for word in asked), "--out", out)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"{copy / broken} is not a JPEG, PNG, BMP, WebP or TIFF file")
+    assert ran.err.endswith(" (1 unusable in all; `robustiqa data check` names each).\n")
+    assert not out.exists()
 
 
 def test_a_comparison_needs_both_sides(run: Run, evaluated: Path) -> None:

@@ -36,6 +36,31 @@ def open_dataset(spec: str, data_options: Sequence[str] | None) -> Dataset:
     return create_dataset(spec, **parse_pairs(data_options or (), "--data-option"))
 
 
+def refuse_unusable(photos: Dataset, side: int, output: Output, workers: int) -> None:
+    """Reads every photograph before hours are spent on them; those that are made, not read from files, are trusted.
+
+    Args:
+        photos: What is going to be used; its parts must not share pixels.
+        side: Smallest height and width that a photograph must have.
+        output: For the progress bar.
+        workers: Threads that read ahead; one if 0.
+
+    Raises:
+        DataError: naming the first that can't be used, and how many there are.
+    """
+    from robustiqa.core.errors import DataError
+    from robustiqa.core.image_files import FileSource
+    from robustiqa.datasets.check import check_dataset
+
+    if not any(isinstance(photo.source, FileSource) for photo in photos):
+        return
+    with output.progress("reading photographs") as tell, reading_ahead(photos, max(workers, 1)) as ahead:
+        problems = check_dataset(ahead, side, progress=tell)
+    if problems:
+        first = problems[0].sentence.rstrip(".")
+        raise DataError(f"{first} ({len(problems)} unusable in all; `robustiqa data check` names each).")
+
+
 @app.command()
 def info(spec: Spec, data_option: options.DataOption = None, json: options.Json = False) -> int:
     """Show parts, counts, scores and hashes.

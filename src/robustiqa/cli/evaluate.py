@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +11,9 @@ import typer
 
 from robustiqa.cli import options, runs
 from robustiqa.cli.attacking import ATTACK_HELP, DEFAULT_OBJECTIVE, ObjectiveName, build_attack
-from robustiqa.cli.data import open_dataset
+from robustiqa.cli.data import open_dataset, refuse_unusable
 from robustiqa.cli.output import Output
-from robustiqa.cli.photos import reading_ahead
+from robustiqa.cli.photos import reading_ahead, smallest_side
 from robustiqa.cli.weights import DEMO_NOTE, DEMO_WEIGHTS, load_models
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def evaluate(
     """
     from robustiqa.cli.devices import find_device
     from robustiqa.cli.showing import print_report, report_document, write_report
+    from robustiqa.core.run_folder import SPEC_FILE
     from robustiqa.report import report as make_report
 
     output = Output("evaluate", json)
@@ -96,10 +97,15 @@ def evaluate(
         output.line(DEMO_NOTE)
     work = _Work({entry.label: entry.model for entry in loaded}, place, batch_size, small, workers, output)
     variants = tuple(variant or ("end_to_end",))
+    fitted_on = _calibration_part(dataset, chosen, part)
+    if not (out / SPEC_FILE).is_file():
+        side = smallest_side([entry.model for entry in loaded], small)
+        for photos in (chosen, *([fitted_on] if fitted_on else [])):
+            refuse_unusable(replace(photos, parts={}), side, output, workers)
     work.run(chosen, attacks, out, "attacking", variants=variants, transfer=transfer, info={"part": part})
     notes: dict[str, Any] = {} if comparison is None else {"comparison": comparison}
-    if chosen.has_mos and CALIBRATION_PART in dataset.parts and part not in (CALIBRATION_PART, "all"):
-        notes["calibration"] = work.calibrate(dataset.part(CALIBRATION_PART), out / CALIBRATION_PART)
+    if fitted_on is not None:
+        notes["calibration"] = work.calibrate(fitted_on, out / CALIBRATION_PART)
     notes["probes"] = work.probe(chosen)
     runs.write_notes(out, notes)
     found = runs.read_runs([out])
@@ -116,6 +122,12 @@ def evaluate(
         **report_document(made),
     )
     return 0
+
+
+def _calibration_part(dataset: Dataset, chosen: Dataset, part: str) -> Dataset | None:
+    """The photographs that the logistic is fitted on; None where there are none apart from those evaluated."""
+    apart = CALIBRATION_PART in dataset.parts and part not in (CALIBRATION_PART, "all")
+    return dataset.part(CALIBRATION_PART) if chosen.has_mos and apart else None
 
 
 def _recorded(objective: str) -> str:

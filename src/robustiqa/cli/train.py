@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robustiqa.cli import options
-from robustiqa.cli.data import open_dataset
+from robustiqa.cli.data import open_dataset, refuse_unusable
 from robustiqa.cli.output import Output, Tell, number
 from robustiqa.cli.parsing import parse_pairs
-from robustiqa.cli.photos import reading_ahead
 
 if TYPE_CHECKING:
     from robustiqa.core.dataset import Dataset
@@ -146,9 +145,6 @@ def _prepare(spec: TrainingSpec, dataset: Dataset, out: Path, output: Output, wo
 
 def _check_photos(spec: TrainingSpec, dataset: Dataset, output: Output, workers: int) -> None:
     """Reads the photographs in files that the run is going to use."""
-    from robustiqa.core.errors import DataError
-    from robustiqa.core.image_files import FileSource
-    from robustiqa.datasets.check import check_dataset
     from robustiqa.models import create_model
     from robustiqa.training.build import crop_side
 
@@ -157,14 +153,8 @@ def _check_photos(spec: TrainingSpec, dataset: Dataset, output: Output, workers:
         output.note(f"{dataset.name} has no part {spec.data.validation!r}; no validation SROCC is measured.")
     used = {part: dataset.parts[part] for part in (spec.data.part, spec.data.validation) if part in dataset.parts}
     chosen = dataset.select([key for keys in used.values() for key in keys]) if spec.data.part in used else dataset
-    if not any(isinstance(photo.source, FileSource) for photo in chosen):
-        return
     side = crop_side(create_model(spec.model.name, backbone=spec.model.backbone), spec)
-    with output.progress("reading photographs") as tell, reading_ahead(chosen, max(workers, 1)) as ahead:
-        problems = check_dataset(replace(ahead, parts=used), side, progress=tell)
-    if problems:
-        first = problems[0].sentence.rstrip(".")
-        raise DataError(f"{first} ({len(problems)} unusable in all; `robustiqa data check` names each).")
+    refuse_unusable(replace(chosen, parts=used), side, output, workers)
 
 
 def _print_result(file: Path, resumed_after: int, output: Output) -> None:
