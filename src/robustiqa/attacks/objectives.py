@@ -14,24 +14,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from robustiqa.attacks.names import objectives as objectives
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import ScoreScale
 from robustiqa.core.objective import Goal, Objective, push
-from robustiqa.core.registry import Registry
-
-objectives: Registry[Objective] = Registry(
-    "objective",
-    {
-        "lower": "robustiqa.attacks.objectives:Lower",
-        "raise": "robustiqa.attacks.objectives:Raise",
-        "farther_end": "robustiqa.attacks.objectives:FartherEnd",
-        "worst_of_both": "robustiqa.attacks.objectives:WorstOfBoth",
-        "rank_split": "robustiqa.attacks.objectives:RankSplit",
-        "absolute_shift": "robustiqa.attacks.objectives:AbsoluteShift",
-        "squared_shift": "robustiqa.attacks.objectives:SquaredShift",
-        "target": "robustiqa.attacks.objectives:Target",
-    },
-)
 
 
 def create_objective(objective: str | Objective, **options: Any) -> Objective:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +13,13 @@ from robustiqa.cli import options
 from robustiqa.cli.output import Output
 from robustiqa.cli.weights_texts import metadata_document, metadata_text
 from robustiqa.core.errors import InputError, UnknownNameError, WeightsError
-from robustiqa.core.registry import did_you_mean
+from robustiqa.core.registry import Registry, did_you_mean
 
 REGISTRIES = {
     "models": "robustiqa.models:models",
     "attacks": "robustiqa.attacks:attacks",
-    "fits": "robustiqa.training.attack_fitting:fits",
-    "objectives": "robustiqa.attacks.objectives:objectives",
+    "fits": "robustiqa.training.names:fits",
+    "objectives": "robustiqa.attacks.names:objectives",
     "defenses": "robustiqa.defenses:penalties",
     "estimators": "robustiqa.defenses:estimators",
     "datasets": "robustiqa.datasets:datasets",
@@ -96,14 +95,14 @@ def _list_files(output: Output, paths: Sequence[Path], recursive: bool) -> int:
 
 
 def _registered(kind: str) -> Entries:
+    """Names of one kind, each with the first line of what its source says; nothing of it is imported."""
     module, _, attribute = REGISTRIES[kind].partition(":")
-    registry = getattr(importlib.import_module(module), attribute)
-    entries = []
-    for name in registry.names():
-        thing = registry.get(name)
-        described = sys.modules[thing.__module__] if kind in DESCRIBED_BY_MODULE else thing
-        entries.append({"name": name, "summary": _first_line(described.__doc__)})
-    return entries
+    registry: Registry[Any] = getattr(importlib.import_module(module), attribute)
+    of_module = kind in DESCRIBED_BY_MODULE
+    return [
+        {"name": name, "summary": _first_line(registry.docstring(name, of_module=of_module))}
+        for name in registry.names()
+    ]
 
 
 def _first_line(text: str | None) -> str:

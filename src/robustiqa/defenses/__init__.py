@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from robustiqa.core.penalty import Penalty
 from robustiqa.core.registry import Registry
+
+if TYPE_CHECKING:
+    from robustiqa.core.penalty import Penalty
 
 penalties: Registry[Penalty] = Registry(
     "penalty",

@@ -23,21 +23,16 @@ from robustiqa.core.checks import check_eval_mode, check_scores
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import DataError, InputError, SpecError, WorkFailedError
 from robustiqa.core.model import QualityModel
-from robustiqa.core.registry import Registry
 from robustiqa.core.run_folder import open_run_folder, write_atomically
 from robustiqa.core.seeds import derive_seed, generator
 from robustiqa.core.tensor_files import write_tensors
 from robustiqa.models.weights import state_hash
 from robustiqa.training.crops import DecodedPhotos, EpochBatches
 from robustiqa.training.learners import CROP_SIDE, FitSpec, Learner
+from robustiqa.training.names import fits as fits
 
 CHECKPOINT_FILE = "checkpoint.pt"
 DECODED_FOLDER = "decoded"
-
-fits: Registry[FitSpec] = Registry(
-    "fitting",
-    {"facpa": "robustiqa.training.learners:FACPAFit", "uap": "robustiqa.training.learners:UAPFit"},
-)
 
 
 def create_fit(name: str, **options: Any) -> FitSpec:
