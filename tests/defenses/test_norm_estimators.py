@@ -170,9 +170,22 @@ def test_double_backward_differentiates_attention_twice() -> None:  # the kernel
     assert (parameter_gradients(model, exact) - expected).norm() / expected.norm() < 1e-3
 
 
-def test_double_backward_refuses_a_compiled_model() -> None:
+def wrapped_by_compile() -> nn.Module:
     compiled = nn.Module()  # torch.compile wraps a module in one that keeps it as _orig_mod
     compiled._orig_mod = ConvModel()
+    return compiled
+
+
+def compiled_in_place() -> nn.Module:
+    model = ConvModel()
+    model._compiled_call_impl = model._call_impl  # what model.compile() sets
+    return model
+
+
+@pytest.mark.parametrize(
+    "compiled", [wrapped_by_compile(), compiled_in_place(), nn.Sequential(nn.Identity(), compiled_in_place())]
+)
+def test_double_backward_refuses_a_compiled_model(compiled: nn.Module) -> None:
     with pytest.raises(InputError) as refused:
         DoubleBackward()(compiled, torch.rand(1, 3, 4, 4))
     assert str(refused.value) == (

@@ -186,7 +186,7 @@ class DoubleBackward:
 
     def __call__(self, model: nn.Module, images: Tensor, gradient_scale: float = 1.0) -> tuple[Tensor, Tensor]:
         """See `NormEstimator`."""
-        if hasattr(model, "_orig_mod"):
+        if any(map(_is_compiled, model.modules())):
             raise InputError(
                 "a compiled model can't be differentiated twice; give DoubleBackward the model before torch.compile."
             )
@@ -207,6 +207,11 @@ def _scores_and_sign(model: nn.Module, images: Tensor, gradient_scale: float) ->
         check_scores(scores, len(images))
         (gradient,) = torch.autograd.grad(scores.sum() * gradient_scale, leaf, retain_graph=True)
     return scores, gradient.sign()
+
+
+def _is_compiled(part: nn.Module) -> bool:
+    """Whether `torch.compile` wraps a module, or its own `compile()` was called."""
+    return hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None
 
 
 def _wide(values: Tensor) -> Tensor:
