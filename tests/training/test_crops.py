@@ -182,13 +182,13 @@ def test_an_epoch_continues_where_it_was_stopped() -> None:
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 6])
-def test_ranks_cut_each_batch_into_equal_slices(ranks: int) -> None:
+def test_ranks_take_the_items_of_each_batch_in_turn(ranks: int) -> None:
     whole = list(EpochBatches(20, 1, batch_size=6, seed=0, epoch=0))
     shares = [list(EpochBatches(20, 1, batch_size=6, seed=0, epoch=0, rank=rank, ranks=ranks)) for rank in range(ranks)]
     for step, batch in enumerate(whole):
         parts = [share[step] for share in shares]
         assert [len(part) for part in parts] == ranks * [6 // ranks]
-        assert [item for part in parts for item in part] == batch
+        assert [item for in_turn in zip(*parts, strict=True) for item in in_turn] == batch
 
 
 def test_a_batch_that_ranks_cannot_share_equally_is_refused() -> None:

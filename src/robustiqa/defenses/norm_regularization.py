@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from robustiqa.core.checks import check_scores
 from robustiqa.core.errors import InputError
+from robustiqa.core.parallel import bare, refuse_sharded, refuse_synced
 from robustiqa.core.penalty import Penalized
 from robustiqa.defenses.clean_statistics import CleanStatistics
 
@@ -50,6 +51,7 @@ class NormRegularization:
 
     Works with any module from (N, 3, H, W) to scores (N,), under autocast, and with a gradient scaler.
     The weight is not scale-free: it depends on the score scale (0..100 here), the estimator and h.
+    Under `DistributedDataParallel` one pass of a step goes through the wrapper, so gradients are averaged once.
 
     Args:
         estimator: How the norm is measured.
@@ -58,8 +60,8 @@ class NormRegularization:
             own, so that the clean pass is shared with the loss; what a perturbation does to all images alike is
             normalized away, and the norm does not hold it. `clean`: all with those of the loss's clean pass, through
             which gradients flow; one forward and one backward pass more. See `CleanStatistics`.
-        fraction: Part of each batch that the norm is measured on, rounded up to whole images; less than 1 saves time,
-            with `clean` only.
+        fraction: Part of each batch that the norm is measured on, its first images, rounded up to whole ones; less than
+            1 saves time, with `clean` only. Of several processes each takes that part of its own images.
 
     Source: Liu et al. 2024, eq. 5 (exact) and eq. 7 (finite difference).
     """
@@ -95,6 +97,9 @@ class NormRegularization:
             scores = model(images)
             check_scores(scores, len(images))
             return Penalized(scores, scores.new_zeros(()))
+        refuse_sharded(model)
+        if self.statistics == "clean" or isinstance(self.estimator, DoubleBackward):
+            refuse_synced(model)
         if self.statistics == "own":
             scores, norms = self.estimator(model, images, gradient_scale)
         else:
@@ -102,7 +107,7 @@ class NormRegularization:
                 scores = model(images)
             check_scores(scores, len(images))
             with clean.again(), frozen_statistics(model):
-                _, norms = self.estimator(model, images[: ceil(self.fraction * len(images))], gradient_scale)
+                _, norms = self.estimator(bare(model), images[: ceil(self.fraction * len(images))], gradient_scale)
         return Penalized(scores, self.weight * norms.square().mean())
 
 
@@ -118,7 +123,8 @@ class FiniteDifference:
     Args:
         h: Step length.
         space: `input` measures h in the model's normalized input (the published code), `pixel` in [0, 1] pixels.
-        side: `up` steps along d (the paper), `random` along d or -d, drawn for each image from the global generator.
+        side: `up` steps along d (the paper), `random` along d or -d, drawn for each image from the global generator
+            of its process.
     """
 
     h: float = 0.01
@@ -139,7 +145,7 @@ class FiniteDifference:
         scores, direction = _scores_and_sign(model, images, gradient_scale)
         step = length * direction
         with replay(), frozen_statistics(model):
-            moved = model(images + step)
+            moved = bare(model)(images + step)
         return scores, (_wide(moved) - _wide(scores)).abs() / self.h
 
 
@@ -165,9 +171,9 @@ class CentralDifference:
         step = self.h * _unit(model, images, self.space) * direction
         with frozen_statistics(model):
             with replay():
-                ahead = model(images + step)
+                ahead = bare(model)(images + step)
             with replay():
-                behind = model(images - step)
+                behind = bare(model)(images - step)
         return scores, (_wide(ahead) - _wide(behind)).abs() / (2 * self.h)
 
 

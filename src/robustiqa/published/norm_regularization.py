@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from robustiqa.core.errors import InputError
+from robustiqa.core.parallel import bare
 from robustiqa.core.penalty import Penalized
 from robustiqa.defenses.norm_regularization import FiniteDifference
 from robustiqa.defenses.norm_regularization import NormRegularization as PaperNormRegularization
@@ -88,7 +89,7 @@ class _FirstPassCountsTwice(nn.Module):
         (model,) = self._model
         self._passes += 1
         if self._passes > 1:
-            later: Tensor = model(images)
+            later: Tensor = bare(model)(images)
             return later
         with statistics_of_two_passes(model):
             first: Tensor = model(images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class DecodedPhotos:
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             array = (photo.read() * 255).round().to(torch.uint8).numpy()
-            beside = self.folder / f"{name}.{os.getpid()}.part"
+            beside = self.folder / f"{name}.{platform.node()}.{os.getpid()}.part"  # of several machines, too
             with beside.open("wb") as file:
                 np.save(file, array)
             beside.replace(path)
@@ -94,11 +95,12 @@ class Crops(TorchDataset[tuple[Tensor, float]]):
 class EpochBatches(Sampler[list[tuple[int, int, int]]]):
     """The batches of one epoch, from `first` on, in an order that only seed and epoch decide.
 
-    Every process takes its slice of each batch, so that any number of processes runs the same steps. Items that
-    do not fill a batch are left out (others each epoch).
+    Every process takes an equal share of each batch, so that any number of processes runs the same steps: of two, one
+    takes items 0, 2, 4, ... and one 1, 3, 5, ..., so the first items of all shares are the first of the batch. Items
+    that do not fill a batch are left out (others each epoch).
 
     Raises:
-        SpecError: if a batch can't be cut into equal slices.
+        SpecError: if a batch can't be cut into equal shares.
     """
 
     def __init__(
@@ -121,9 +123,8 @@ class EpochBatches(Sampler[list[tuple[int, int, int]]]):
                 "choose a batch_size that their number divides."
             )
         count = len(order) // batch_size
-        share = batch_size // ranks
         self._batches = [
-            [(item // draws, item % draws, epoch) for item in order[step * batch_size :][rank * share :][:share]]
+            [(item // draws, item % draws, epoch) for item in order[step * batch_size :][rank:batch_size:ranks]]
             for step in range(first, count)
         ]
 

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustiqa.core.dataset import Dataset
-from robustiqa.core.errors import SpecError, WorkFailedError
+from robustiqa.core.errors import WorkFailedError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.penalty import Penalty
 from robustiqa.core.run_folder import open_run_folder, write_atomically
@@ -43,12 +43,10 @@ from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches, epoch_l
 from robustiqa.training.heads import further_scores, loss_of_heads
 from robustiqa.training.losses import SCALE_FREE
 from robustiqa.training.phases import prepare_phases
+from robustiqa.training.processes import averaged, create_accelerator, layout_warning_ignored
 from robustiqa.training.spec import TrainingSpec
 from robustiqa.training.tensorboard import write_scalars
 from robustiqa.training.validation import validate
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 WEIGHTS_FILE = "model.safetensors"
 HISTORY_FILE = "history.json"
@@ -77,7 +75,9 @@ class RunOptions:
     """How a run is carried out; nothing here changes its result.
 
     Attributes:
-        device: `cpu`, or None for what Accelerate finds.
+        device: `cpu`, or None for what Accelerate finds; alone, any device.
+        alone: Whether this process trains by itself although torchrun started others, which have work of their own;
+            else all of them train this model together.
         workers: Processes that read photographs.
         cache: Folder for decoded photographs, shared between runs; inside the run folder, and removed, if None.
         checkpoint_every: Optimizer steps between checkpoints, besides one after every epoch.
@@ -88,6 +88,7 @@ class RunOptions:
     """
 
     device: str | None = None
+    alone: bool = False
     workers: int = 0
     cache: Path | None = None
     checkpoint_every: int = 200
@@ -119,14 +120,15 @@ def train(spec: TrainingSpec, dataset: Dataset, folder: Path, options: RunOption
     run = None if weights.is_file() else _Run(spec, dataset, folder, options or RunOptions(), resolved)
     open_run_folder(folder, resolved)
     if run is not None:
-        run.go()
+        with layout_warning_ignored():
+            run.go()
     remove_checkpoints(folder)
     shutil.rmtree(folder / DECODED_FOLDER, ignore_errors=True)
     return weights
 
 
 class _Run:
-    """One run in one process: what stays the same from step to step."""
+    """One process of a run, often the only one: what stays the same from step to step."""
 
     def __init__(
         self,
@@ -143,7 +145,7 @@ class _Run:
         self.resolved = resolved
         self.loss_of = build_loss(spec)
         self.penalty_of: Penalty = build_penalty(spec.penalty, 0)
-        self.accelerator = _accelerator(spec, options)
+        self.accelerator = create_accelerator(spec, options.device, options.alone)
         self.model: QualityModel = build_model(spec)
         side = crop_side(self.model, spec)
         self.network, self.phases = prepare_phases(self.accelerator, self.model, spec)
@@ -230,7 +232,7 @@ class _Run:
         return total
 
     def _log(self, step: int, epoch: int) -> None:
-        loss, penalty = torch.stack(self.unlogged).mean(0).tolist()
+        loss, penalty = averaged(self.accelerator, self.unlogged).mean(0).tolist()
         self.unlogged = []
         if not math.isfinite(loss + penalty):
             raise WorkFailedError(
@@ -257,6 +259,7 @@ class _Run:
         self._tell(step, epoch, found.get("srocc"))
 
     def _checkpoint(self, step: int) -> None:
+        self.unlogged = list(averaged(self.accelerator, self.unlogged))
         unlogged = [values.tolist() for values in self.unlogged]
         progress = {"step": step, "history": self.history, "unlogged": unlogged}
         save_checkpoint(self.accelerator, self.folder, step, progress)
@@ -274,15 +277,3 @@ class _Run:
         self.options.progress(
             TrainingProgress(step, self.steps, epoch + 1, self.spec.epochs, last["loss"], last["penalty"], srocc)
         )
-
-
-def _accelerator(spec: TrainingSpec, options: RunOptions) -> Accelerator:
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state()  # its state is global, and a second run may want another precision
-    shared = DistributedDataParallelKwargs(find_unused_parameters=spec.head_start.epochs > 0)  # those that are held
-    accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=spec.precision, kwargs_handlers=[shared])
-    if spec.precision == "fp16" and accelerator.scaler is None:
-        raise SpecError(f"fp16 needs a GPU, got {accelerator.device.type}; train with precision bf16 or no.")
-    return accelerator
