@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,17 @@ def test_the_environment_names_versions_and_no_machine() -> None:
     found = environment()
     assert {"python", "machine", "system", "torch", "timm"} <= set(found)
     assert not any("/" in value for value in found.values())
+
+
+def test_another_process_may_open_the_same_folder_at_the_same_moment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    listed = Path.iterdir
+
+    def while_another_opens_it(folder: Path) -> Iterator[Path]:
+        monkeypatch.undo()
+        open_run_folder(tmp_path, SPEC)
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", while_another_opens_it)
+    assert open_run_folder(tmp_path, SPEC) == spec_hash(SPEC)

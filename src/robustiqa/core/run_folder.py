@@ -22,7 +22,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Writes beside the target, syncs, renames: after a kill the old or the new content is there, never a part."""
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.part")  # of several machines, too
     with beside.open("wb") as file:
         file.write(data)
         file.flush()
@@ -73,6 +73,8 @@ def open_run_folder(folder: Path, spec: Mapping[str, Any]) -> str:
     """
     wanted = spec_hash(spec)
     path = folder / SPEC_FILE
+    # Looked at before the file, which another process may be making.
+    strange = folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir())
     if path.is_file():
         found = _read(path)
         if found["spec_hash"] != wanted:
@@ -83,7 +85,7 @@ def open_run_folder(folder: Path, spec: Mapping[str, Any]) -> str:
         return wanted
     if folder.exists() and not folder.is_dir():
         raise SpecError(f"{folder} is a file, and a run needs a folder; choose another name.")
-    if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+    if strange:
         raise SpecError(f"{folder} is not empty and not a run folder; choose another.")
     content = {
         "schema_version": SCHEMA_VERSION,

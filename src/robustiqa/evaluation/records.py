@@ -16,12 +16,15 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from robustiqa.core.errors import SpecError, WorkFailedError
 from robustiqa.core.run_folder import write_atomically
 
 SCHEMA_VERSION = 1
 CLEAN = "none"
 OPTIONAL: dict[str, Any] = {"member": "", "member_scores": {}, "lpips": None, "seconds": None}  # not written
+Identity = tuple[str, str, str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Record:
     schema_version: int = SCHEMA_VERSION
 
     @property
-    def identity(self) -> tuple[str, str, str, str, str, str]:
+    def identity(self) -> Identity:
         """What no two records of a store share."""
         return (self.scored_by, self.attacked_on, self.attack, self.goal, self.variant, self.key)
 
@@ -124,7 +127,10 @@ def check_finite(records: Iterable[Record]) -> None:
 
 
 class RecordStore:
-    """An append-only file of records. A line cut short by a kill is dropped when the file is next opened.
+    """An append-only file of records, to which several processes may add at once; no record gets into it twice.
+
+    Who writes holds a lock, which the operating system gives back when its holder dies. A line cut short by a kill is
+    dropped when the file is next opened or added to.
 
     Args:
         path: A `.jsonl` file; made when the first record comes.
@@ -132,32 +138,56 @@ class RecordStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._mend()
+        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+        self._known: set[Identity] = set()
+        self._read = 0  # bytes of the file that these are from
+        if path.exists():
+            with self._lock:
+                self._mend()
 
     def _mend(self) -> None:
         """Cuts off an unfinished last line."""
-        if not self.path.exists():
-            return
-        data = self.path.read_bytes()
+        data = self._rest()
         whole = data.rfind(b"\n") + 1
         if whole != len(data):
             with self.path.open("r+b") as file:
-                file.truncate(whole)
+                file.truncate(self._read + whole)
                 os.fsync(file.fileno())
+
+    def _rest(self) -> bytes:
+        """What is in the file beyond the records that are known."""
+        if not self.path.exists():
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(self._read)
+            return file.read()
+
+    def _learn(self, lines: bytes) -> None:
+        self._known |= {Record.from_line(line).identity for line in lines.decode().split("\n") if line}
+        self._read += len(lines)
 
     def __iter__(self) -> Iterator[Record]:
         return read_records(self.path) if self.path.exists() else iter(())
 
     def append(self, records: Iterable[Record]) -> None:
-        """Writes records in one go and waits until they are on the disk."""
-        lines = "".join(record.to_line() + "\n" for record in records).encode()
-        if not lines:
+        """Writes records in one go and waits until they are on the disk; what is there already is not written again."""
+        given = list(records)
+        if not given:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        with self._lock:
+            self._mend()
+            self._learn(self._rest())
+            lines = "".join(record.to_line() + "\n" for record in given if record.identity not in self._known).encode()
+            with self.path.open("ab") as file:
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            self._learn(lines)
+
+    def count(self) -> int:
+        """How many whole records there are, without reading what they say."""
+        return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
 
 
 def read_records(path: Path) -> Iterator[Record]:

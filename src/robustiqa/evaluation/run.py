@@ -24,6 +24,7 @@ from robustiqa.core.model import QualityModel
 from robustiqa.core.run_folder import environment, open_run_folder
 from robustiqa.evaluation.recording import Batch, attack_records, clean_records, transferred
 from robustiqa.evaluation.records import CLEAN, Record, RecordStore, check_finite
+from robustiqa.evaluation.shards import WHOLE, Shard
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.weights import state_hash
@@ -47,6 +48,7 @@ def evaluate(
     info: Mapping[str, Any] | None = None,
     timed: bool = False,
     lpips: Similarity | None = None,
+    shard: Shard = WHOLE,
     progress: Listener | None = None,
 ) -> Evaluation:
     """Scores and attacks every photograph with every model.
@@ -67,7 +69,9 @@ def evaluate(
         info: More about the run for captions, as plain values.
         timed: Whether records hold the seconds that each attack took, which no two runs share.
         lpips: `create_similarity("lpips", FILE)`, for records to hold LPIPS, too; its weights do not ship.
-        progress: Called with (photographs done, photographs in all).
+        shard: The part to do here, where several processes write into one folder, at once or one by one. Returns what
+            the folder then holds: all records, once every shard is done.
+        progress: Called with (photographs done, photographs in all); those of other shards count as done when passed.
 
     Raises:
         InputError: if there are no photographs or models, a label is empty, two attacks would write the same records,
@@ -93,8 +97,8 @@ def evaluate(
         store = RecordStore(folder / RECORDS_FILE)
     records = list(store) if store is not None else []
     done = {record.identity for record in records}
-    photos_done = 0
-    for batch in _batches(dataset, batch_size, device):
+    places = {photo.key: place for place, photo in enumerate(dataset, start=1)}
+    for batch in _batches(dataset, batch_size, device, shard):
         for label, model in whole.items():
             wanted = _identities(label, list(whole) if transfer else [label], batch, runs)
             if wanted <= done:
@@ -107,9 +111,10 @@ def evaluate(
                 store.append(made)
             records += made
             done |= wanted
-        photos_done += len(batch.photos)
         if progress is not None:
-            progress(photos_done, len(dataset))
+            progress(places[batch.keys[-1]], len(dataset))
+    if store is not None and shard != WHOLE:
+        records = list(store)
     return Evaluation(tuple(records), {**described, "environment": environment()})
 
 
@@ -150,19 +155,39 @@ def _describe(
     }
 
 
-def _batches(dataset: Dataset, batch_size: int, device: torch.device | str) -> Iterator[Batch]:
-    """Consecutive photographs of one size, in 8 bits; the same batches whatever is done already."""
-    photos: list[Photo] = []
-    images: list[Tensor] = []
+def record_count(
+    photos: int, models: int, attacks: Sequence[NamedAttack], variants: Sequence[str], transfer: bool
+) -> int:
+    """How many records a whole evaluation makes."""
+    scored = [models if transfer and run.variant == "end_to_end" else 1 for run in _plan(attacks, variants)]
+    return photos * models * (1 + sum(scored))
+
+
+def _batches(dataset: Dataset, batch_size: int, device: torch.device | str, shard: Shard) -> Iterator[Batch]:
+    """A shard's batches, in 8 bits; the same whatever is done already."""
+    for neighbors in _neighbors(dataset, batch_size, shard):
+        photos, images = zip(*neighbors, strict=True)
+        yield Batch(photos, pixels.quantize(torch.stack(images)).to(device))
+
+
+def _neighbors(dataset: Dataset, batch_size: int, shard: Shard) -> Iterator[list[tuple[Photo, Tensor]]]:
+    """Consecutive photographs of one size that a shard takes together."""
+    if batch_size == 1:  # one by one, no photograph of another shard has to be read for its size
+        yield from ([(photo, photo.read())] for photo in shard.of(dataset))
+    else:
+        yield from shard.of(_all_neighbors(dataset, batch_size))
+
+
+def _all_neighbors(dataset: Dataset, batch_size: int) -> Iterator[list[tuple[Photo, Tensor]]]:
+    found: list[tuple[Photo, Tensor]] = []
     for photo in dataset:
         image = photo.read()
-        if images and (len(images) == batch_size or image.shape != images[0].shape):
-            yield Batch(photos, pixels.quantize(torch.stack(images)).to(device))
-            photos, images = [], []
-        photos.append(photo)
-        images.append(image)
-    if images:
-        yield Batch(photos, pixels.quantize(torch.stack(images)).to(device))
+        if found and (len(found) == batch_size or image.shape != found[0][1].shape):
+            yield found
+            found = []
+        found.append((photo, image))
+    if found:
+        yield found
 
 
 class _Run(NamedTuple):
