@@ -36,7 +36,7 @@ def test_a_model_whose_weights_are_spread_over_processes_is_refused() -> None:
     "penalty", [NormRegularization(DoubleBackward()), NormRegularization(FiniteDifference(), statistics="clean")]
 )
 def test_batch_norm_over_processes_is_refused_where_it_cannot_be_differentiated(penalty: NormRegularization) -> None:
-    model = nn.SyncBatchNorm.convert_sync_batchnorm(ConvModel().train())
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(ConvModel().train())  # type: ignore[no-untyped-call]
     message = "SyncBatchNorm in training mode can't be differentiated twice or lend its statistics; "
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         penalty(model, torch.rand(2, 3, 8, 8))
@@ -52,5 +52,5 @@ def test_batch_norm_over_processes_is_refused_where_it_cannot_be_differentiated(
 )
 def test_batch_norm_over_processes_runs_as_at_test_like_any_other(penalty: NormRegularization) -> None:
     plain, images = ConvModel().eval(), torch.rand(2, 3, 8, 8)
-    synced = nn.SyncBatchNorm.convert_sync_batchnorm(ConvModel().eval())
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(ConvModel().eval())  # type: ignore[no-untyped-call]
     torch.testing.assert_close(penalty(synced, images), penalty(plain, images))

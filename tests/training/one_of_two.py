@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ SPECS = {
 }
 PENALTIES: dict[str, Any] = {
     **{
-        f"{type(estimator).__name__}, {statistics}": NormRegularization(estimator, 1e-4, statistics)  # type: ignore[arg-type]
+        f"{type(estimator).__name__}, {statistics}": NormRegularization(estimator, 1e-4, statistics)
         for estimator in (FiniteDifference(), CentralDifference(), DoubleBackward())
         for statistics in ("own", "clean")
     },
@@ -59,11 +60,14 @@ def tiny_net(spec: TrainingSpec) -> TinyNet:
 
 
 def train_all(folder: str) -> None:
-    """Trains by each spec into a folder of its name, then takes a step of `own_loop` with each penalty."""
+    """Trains by each spec into a folder of its name, stops one on the way, takes a step of `own_loop` a penalty."""
     vars(loop).update(build_model=tiny_net)
     for name, spec in SPECS.items():
         options = loop.RunOptions(device="cpu", checkpoint_every=2, validate_every=9)
         loop.train(spec, tiny_photos(), Path(folder) / name, options)
+    with suppress(KeyboardInterrupt):
+        options = loop.RunOptions(device="cpu", checkpoint_every=2, validate_every=9, progress=_stop)
+        loop.train(SPECS["adam"], tiny_photos(), Path(folder) / "stopped", options)
     rank = torch.distributed.get_rank()
     counts = {}
     for name in PENALTIES:
@@ -79,6 +83,10 @@ def train_all(folder: str) -> None:
             torch.save(gradients, Path(folder) / f"{name}.pt")
     if not rank:
         (Path(folder) / "counts.json").write_text(json.dumps(counts))
+
+
+def _stop(now: loop.TrainingProgress) -> None:
+    raise KeyboardInterrupt
 
 
 def own_net() -> nn.Module:
@@ -99,8 +107,10 @@ def own_loop(name: str, model: nn.Module, images: Tensor) -> list[Tensor]:
     return [gradient for gradient in found if gradient is not None]
 
 
-def _count_and_average(counted: list[int], bucket: torch.distributed.GradBucket) -> torch.futures.Future[Tensor]:
+def _count_and_average(counted: list[int], bucket: Any) -> torch.futures.Future[Tensor]:
     from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
     counted.append(1)
-    return allreduce_hook(None, bucket)
+    everyone = torch.distributed.group.WORLD
+    assert everyone is not None
+    return allreduce_hook(everyone, bucket)

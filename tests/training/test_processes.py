@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 
 from robustiqa.core.errors import SpecError
 from robustiqa.core.parallel import SHARDED
+from robustiqa.training.checkpoints import PREFIX
 from robustiqa.training.processes import create_accelerator
 from robustiqa.training.spec import TrainingSpec
 from tests.training.one_of_two import NETWORKS, PENALTIES, SPECS, own_images, own_loop, own_net, tiny_net
@@ -51,6 +53,19 @@ def test_two_processes_train_the_model_that_one_trains(
     for ours, theirs in zip(told["steps"], expected["steps"], strict=True):
         near = {"loss": pytest.approx(theirs["loss"]), "penalty": pytest.approx(theirs["penalty"], rel=1e-4)}
         assert ours == {**theirs, **near}  # over both processes; a small difference is rounded where it is divided by h
+
+
+def test_one_process_goes_on_with_what_two_have_begun(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(shared / "stopped", tmp_path / "stopped")
+    assert [path.name for path in (tmp_path / "stopped").glob(f"{PREFIX}*")] == [f"{PREFIX}000000002"]
+    weights = train_tiny_net(monkeypatch, tmp_path / "stopped", SPECS["adam"], validate_every=9)
+    alone = train_tiny_net(monkeypatch, tmp_path / "alone", SPECS["adam"], validate_every=9)
+    for name, value in load_file(alone).items():
+        torch.testing.assert_close(load_file(weights)[name], value, rtol=0, atol=1e-6)
+    first, expected = (history_of(file)["steps"][0] for file in (weights, alone))
+    assert first["loss"] == pytest.approx(expected["loss"])  # of steps in two processes, and in one
 
 
 @pytest.mark.parametrize("name", PENALTIES)

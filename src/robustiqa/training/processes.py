@@ -38,7 +38,7 @@ def create_accelerator(spec: TrainingSpec, device: str | None, alone: bool) -> A
     from accelerate.state import AcceleratorState
     from accelerate.utils import patch_environment
 
-    one = {**dict.fromkeys(SIZES, 1), "LOCAL_RANK": -1} if alone else {}
+    one: dict[str, int | str] = {**dict.fromkeys(SIZES, 1), "LOCAL_RANK": -1} if alone else {}
     if alone and device is not None and ":" in device:
         one["ACCELERATE_TORCH_DEVICE"] = device
     AcceleratorState._reset_state()  # its state is global, and a second run may want another precision
