@@ -10,12 +10,13 @@ import pytest
 from tests.cli.conftest import Run
 
 VERBS = (
-    *("demo", "score", "attack", "train", "fit", "evaluate", "report", "leaderboard", "list", "doctor"),
-    "reproduce",
+    *("demo", "score", "attack", "train", "fit", "evaluate", "report", "leaderboard", "reproduce"),
+    *("list", "doctor"),
     *("data", "data info", "data check", "weights", "weights check", "weights calibrate"),
 )
 GROUPS = {"data": ("info", "check"), "weights": ("check", "calibrate")}
 HEAVY = ("torch", "numpy", "scipy", "PIL", "timm", "pandas", "matplotlib", "accelerate", "skimage", "rich", "jinja2")
+SLOW = ("statistics", "concurrent.futures.thread", "tempfile", "logging")
 LOOK = """
 import sys
 from robustiqa.cli.app import main
@@ -24,6 +25,13 @@ for verb in sys.argv[1:]:
     loaded = [name for name in {heavy} if name in sys.modules]
     assert not loaded, (verb, loaded)
 """
+
+
+def test_the_first_help_does_without_slow_parts_of_the_standard_library() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK.format(heavy=SLOW), ""], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_help_of_no_verb_imports_anything_heavy() -> None:

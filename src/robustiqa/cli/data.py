@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -101,6 +100,8 @@ def info(spec: Spec, data_option: options.DataOption = None, json: options.Json 
 
 
 def _describe(part: Dataset) -> dict[str, Any]:
+    from statistics import median
+
     scores = [photo.mos for photo in part if photo.mos is not None]
     return {
         "photos": len(part),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -158,6 +157,8 @@ def _allocator() -> Finding:
 
 
 def _write_access(folder: Path) -> Finding:
+    import tempfile
+
     existing = next(place for place in (folder.resolve(), *folder.resolve().parents) if place.exists())
     with tempfile.TemporaryFile(dir=existing):
         return Finding("write access", "ok", f"{existing} can be written to")
@@ -180,6 +181,8 @@ def _shipped_weights() -> Finding:
 
 def _self_test(device_name: str, seed: int) -> Finding:
     """Scores noise with a random light model, attacks it, writes it, and reads it back."""
+    import tempfile
+
     import torch
 
     from robustiqa.attacks import create_attack

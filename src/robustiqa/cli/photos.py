@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING
 from robustiqa.core.errors import ImageFileError, InputError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from torch import Tensor
 
     from robustiqa.core.dataset import Dataset, ImageSource
@@ -119,6 +120,8 @@ class ReadAhead:
     """
 
     def __init__(self, sources: Sequence[ImageSource], workers: int) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self._sources = sources
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers) if workers else None
@@ -153,15 +156,18 @@ class _Place:
 
 
 @contextmanager
-def reading_ahead(dataset: Dataset, workers: int) -> Iterator[Dataset]:
+def reading_ahead(dataset: Dataset, workers: int, mine: Container[str] | None = None) -> Iterator[Dataset]:
     """The same dataset, its photographs decoded in threads ahead of whoever reads them in order.
 
     Args:
         dataset: Anything.
         workers: Threads; 0 leaves the dataset as it is.
+        mine: Keys of the photographs that are going to be read; all if None.
     """
-    with ReadAhead([photo.source for photo in dataset], workers) as ahead:
-        photos = tuple(replace(photo, source=_Place(ahead, place)) for place, photo in enumerate(dataset))
+    read = [photo for photo in dataset if mine is None or photo.key in mine]
+    with ReadAhead([photo.source for photo in read], workers) as ahead:
+        sources = {photo.key: _Place(ahead, place) for place, photo in enumerate(read)}
+        photos = tuple(replace(photo, source=sources.get(photo.key, photo.source)) for photo in dataset)
         yield replace(dataset, photos=photos)
 
 
