@@ -19,6 +19,7 @@ from robustiqa.cli import (
     leaderboard,
     listing,
     output,
+    processes,
     report,
     reproduce,
     score,
@@ -41,6 +42,7 @@ app = typer.Typer(
 
 @app.callback()
 def robustiqa(
+    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error; may stand after any verb.")
     ] = False,
@@ -50,6 +52,7 @@ def robustiqa(
     Exit codes: 0 all is well, 1 the work or a part of the inputs failed, 2 the request was wrong.
     Run `robustiqa VERB --help` for a verb's options.
     """
+    processes.refuse_alone(context.invoked_subcommand)
 
 
 app.command()(demo.demo)
@@ -81,13 +84,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
     try:
-        returned = typer.main.get_command(app).main(given, prog_name="robustiqa", standalone_mode=False)
+        with processes.only_the_first_prints():
+            returned = typer.main.get_command(app).main(given, prog_name="robustiqa", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:
         if debug:
             traceback.print_exc()
         sentence, code = _explain(error)
+        if not processes.speaks():
+            return code
         output.print_error(sentence)
         if "--json" in given:
             output.print_document({"schema_version": output.SCHEMA_VERSION, "error": sentence, "exit_code": code})
@@ -106,6 +112,9 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's; not imported here
         return "the memory does not suffice; pass a smaller --batch-size.", FAILED
     said = " ".join(str(error).split())
+    lost = processes.explain_lost(said)
+    if lost is not None:
+        return lost, FAILED
     return f"unexpected error {type(error).__name__}: {said}; run with --debug for the traceback.", FAILED
 
 

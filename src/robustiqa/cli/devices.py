@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from robustiqa.cli.processes import this_process
 from robustiqa.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def find_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is a CUDA GPU where there is one, else the CPU.
+    """The device called `name`; `auto` is a CUDA GPU where there is one, else the CPU; each process has its own GPU.
 
     Raises:
         InputError: if torch has no such device, or it is not there.
@@ -19,7 +20,7 @@ def find_device(name: str) -> torch.device:
     import torch
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _own_gpu() if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -31,7 +32,17 @@ def find_device(name: str) -> torch.device:
     }.get(device.type, 0)
     if (device.index or 0) >= there:
         raise InputError(f"device {name!r} was asked for, but torch finds none here; use --device cpu.")
-    return device
+    return _own_gpu() if name == "cuda" else device
+
+
+def _own_gpu() -> torch.device:
+    """The GPU of this process: of several processes on a machine, each has the next."""
+    import torch
+
+    process = this_process()
+    if process.count == 1:
+        return torch.device("cuda")
+    return torch.device("cuda", process.local_rank % torch.cuda.device_count())
 
 
 def training_device(name: str) -> str:
@@ -41,6 +52,6 @@ def training_device(name: str) -> str:
         InputError: if one GPU of several is named.
     """
     device = find_device(name)
-    if device.index is not None:
+    if ":" in name and device.type == "cuda":
         raise InputError(f"training takes --device auto, cpu or cuda, got {name!r}; choose by CUDA_VISIBLE_DEVICES.")
     return device.type

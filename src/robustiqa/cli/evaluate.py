@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,9 @@ from robustiqa.cli.attacking import ATTACK_HELP, DEFAULT_OBJECTIVE, ObjectiveNam
 from robustiqa.cli.data import open_dataset, refuse_unusable
 from robustiqa.cli.output import Output
 from robustiqa.cli.photos import reading_ahead, smallest_side
+from robustiqa.cli.processes import this_process, wait_until
 from robustiqa.cli.weights import DEMO_NOTE, DEMO_WEIGHTS, load_models
+from robustiqa.core.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from robustiqa.attacks.base import NamedAttack
     from robustiqa.core.dataset import Dataset
     from robustiqa.core.model import QualityModel
+    from robustiqa.evaluation.shards import Shard
     from robustiqa.evaluation.views import Evaluation
     from robustiqa.report.gallery import GalleryItem
 
@@ -63,6 +66,14 @@ def evaluate(
         int, typer.Option(metavar="N", min=0, help="Photographs in the report's gallery of the worst.")
     ] = 6,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html and its tables.")] = True,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do the I-th of N parts of the photographs; start the others on the same folder, at once or later.",
+            show_default="all, or this process's part under torchrun",
+        ),
+    ] = None,
     small: options.Small = "refuse",
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -73,7 +84,8 @@ def evaluate(
     """Score and attack a dataset into records, and compare the models.
 
     Where the dataset has opinion scores and a validation part, its clean scores serve to fit the logistic
-    that PLCC is also given after.
+    that PLCC is also given after. Started by torchrun, or with --shard, several processes share the photographs and
+    write into one folder; the one that finds all records there writes the report.
 
     Example: robustiqa evaluate --weights runs/baseline --weights runs/nt --base baseline --defended nt
     --data biq2021:data/biq2021 --out runs/evaluation
@@ -81,6 +93,7 @@ def evaluate(
     from robustiqa.cli.devices import find_device
     from robustiqa.cli.showing import print_report, report_document, write_report
     from robustiqa.core.run_folder import SPEC_FILE
+    from robustiqa.evaluation.run import record_count
     from robustiqa.report import report as make_report
 
     output = Output("evaluate", json)
@@ -90,22 +103,28 @@ def evaluate(
     attacks = [build_attack(text, _recorded(objective), seed) for text in attack or STANDARD_ATTACKS]
     dataset = open_dataset(data, data_option)
     chosen = dataset.part(part)
+    piece = _shard(shard)
     place = find_device(device)
     loaded = load_models(weights, model, backbone, place)
     runs.check_labels(comparison, [entry.label for entry in loaded])
     if not weights:
         output.line(DEMO_NOTE)
-    work = _Work({entry.label: entry.model for entry in loaded}, place, batch_size, small, workers, output)
-    variants = tuple(variant or ("end_to_end",))
+    work = _Work({entry.label: entry.model for entry in loaded}, place, batch_size, small, workers, piece, output)
+    asked: dict[str, Any] = {"variants": tuple(variant or ("end_to_end",)), "transfer": transfer}
     fitted_on = _calibration_part(dataset, chosen, part)
-    if not (out / SPEC_FILE).is_file():
-        side = smallest_side([entry.model for entry in loaded], small)
+    if not (out / SPEC_FILE).is_file() or piece.count > 1:
         for photos in (chosen, *([fitted_on] if fitted_on else [])):
-            refuse_unusable(replace(photos, parts={}), side, output, workers)
-    work.run(chosen, attacks, out, "attacking", variants=variants, transfer=transfer, info={"part": part})
+            work.check(photos)
+    work.run(chosen, attacks, out, "attacking", **asked, info={"part": part})
+    runs_made = [(out, record_count(len(chosen), len(work.models), attacks, **asked))]
+    if fitted_on is not None:
+        work.run(fitted_on, (), out / CALIBRATION_PART, "scoring the validation part")
+        runs_made.append((out / CALIBRATION_PART, len(fitted_on) * len(work.models)))
+    if not _finishes(runs_made, shard, output):
+        return 0
     notes: dict[str, Any] = {} if comparison is None else {"comparison": comparison}
     if fitted_on is not None:
-        notes["calibration"] = work.calibrate(fitted_on, out / CALIBRATION_PART)
+        notes["calibration"] = work.calibrate(out / CALIBRATION_PART)
     notes["probes"] = work.probe(chosen)
     runs.write_notes(out, notes)
     found = runs.read_runs([out])
@@ -115,6 +134,7 @@ def evaluate(
     output.line(f"\n{page or out}")
     output.document(
         folder=out,
+        complete=True,
         report=page,
         records=len(found.records),
         models=[entry.describe() for entry in loaded],
@@ -128,6 +148,51 @@ def _calibration_part(dataset: Dataset, chosen: Dataset, part: str) -> Dataset |
     """The photographs that the logistic is fitted on; None where there are none apart from those evaluated."""
     apart = CALIBRATION_PART in dataset.parts and part not in (CALIBRATION_PART, "all")
     return dataset.part(CALIBRATION_PART) if chosen.has_mos and apart else None
+
+
+def _shard(asked: str | None) -> Shard:
+    """The part of the photographs that this process does.
+
+    Raises:
+        InputError: if one is named under torchrun, which shares the photographs itself, or there is no such part.
+    """
+    from robustiqa.evaluation.shards import WHOLE, Shard, parse_shard
+
+    process = this_process()
+    if asked is None:
+        return Shard(process.rank, process.count) if process.count > 1 else WHOLE
+    if process.count > 1:
+        raise InputError("--shard is for processes that are started one by one; leave it out under torchrun.")
+    return parse_shard(asked)
+
+
+def _finishes(made: Sequence[tuple[Path, int]], shard: str | None, output: Output) -> bool:
+    """Whether this process goes on to the report: the first one under torchrun, once all records are there.
+
+    Args:
+        made: Run folders, and how many records each holds in the end.
+        shard: As it was asked for; such a process does not wait.
+        output: Says what is still missing.
+    """
+    from robustiqa.evaluation.records import RecordStore
+    from robustiqa.evaluation.run import RECORDS_FILE
+
+    process = this_process()
+    stores = [(RecordStore(folder / RECORDS_FILE), wanted) for folder, wanted in made]
+
+    def complete() -> bool:
+        return all(store.count() >= wanted for store, wanted in stores)
+
+    if process.count > 1 and process.first:
+        wait_until(complete)
+    if shard is not None and not complete():
+        (store, wanted), folder = stores[0], made[0][0]
+        output.line(
+            f"shard {shard} is done: {folder} holds {store.count()} of {wanted} records; the last shard reports."
+        )
+        output.document(folder=folder, complete=False, records=store.count())
+        return False
+    return process.first
 
 
 def _recorded(objective: str) -> str:
@@ -144,16 +209,21 @@ class _Work:
     batch_size: int
     small: str
     workers: int
+    shard: Shard
     output: Output
 
-    def run(
-        self, photos: Dataset, attacks: Sequence[NamedAttack], folder: Path, what: str, **options: Any
-    ) -> Evaluation:
-        """Scores and attacks photographs into a run folder, with a progress bar."""
+    def check(self, photos: Dataset) -> None:
+        """Refuses photographs of this process that no model can take."""
+        mine = photos.select([photo.key for photo in self.shard.of(photos)])
+        refuse_unusable(mine, smallest_side(list(self.models.values()), self.small), self.output, self.workers)
+
+    def run(self, photos: Dataset, attacks: Sequence[NamedAttack], folder: Path, what: str, **options: Any) -> None:
+        """Scores and attacks this process's photographs into a run folder, with a progress bar."""
         from robustiqa.evaluation.run import evaluate as run_evaluation
 
-        with self.output.progress(what) as tell, reading_ahead(photos, self.workers) as ahead:
-            return run_evaluation(
+        mine = None if self.batch_size > 1 else {photo.key for photo in self.shard.of(photos)}
+        with self.output.progress(what) as tell, reading_ahead(photos, self.workers, mine) as ahead:
+            run_evaluation(
                 self.models,
                 ahead,
                 attacks,
@@ -161,15 +231,16 @@ class _Work:
                 batch_size=self.batch_size,
                 device=self.device,
                 small=self.small,
+                shard=self.shard,
                 progress=tell,
                 **options,
             )
 
-    def calibrate(self, photos: Dataset, folder: Path) -> dict[str, dict[str, float] | None]:
+    def calibrate(self, folder: Path) -> dict[str, dict[str, float] | None]:
         """Each model's logistic from clean validation scores to opinions; None where the fit fails."""
         from robustiqa.metrics.mapping import fit_logistic
 
-        clean = self.run(photos, (), folder, "scoring the validation part")
+        clean = runs.read_runs([folder])
         curves = {}
         for label in self.models:
             scores = clean.clean(label)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from robustiqa.cli.processes import this_process
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,7 +73,7 @@ class Output:
     @property
     def silent(self) -> bool:
         """Whether this is not the first process of its run."""
-        return os.environ.get("RANK", "0") != "0"
+        return not this_process().first
 
     def line(self, text: str = "") -> None:
         """A line of the result for people; not part of JSON."""

@@ -13,6 +13,7 @@ from robustiqa.cli import options
 from robustiqa.cli.data import open_dataset
 from robustiqa.cli.output import Output
 from robustiqa.cli.parsing import parse_pairs
+from robustiqa.cli.processes import this_process
 from robustiqa.cli.watching import Watch
 from robustiqa.cli.weights import label_weights
 from robustiqa.core.errors import InputError
@@ -79,8 +80,8 @@ def reproduce(
     """Run a declared experiment to its tables, or go on with it.
 
     A comparison trains, chooses, attacks and reports. A plan of attacks takes models that are there (--weights) and
-    makes tables of what each attack does to them. Several processes may work on one run folder at once. With --keep
-    FOLDER, another machine goes on from the finished records alone.
+    makes tables of what each attack does to them. Several processes may work on one run folder at once, started one by
+    one or by torchrun. With --keep FOLDER, another machine goes on from the finished records alone.
 
     Example: robustiqa reproduce nt-biq2021-light --data biq2021:data/biq2021 --out runs/light
     """
@@ -101,18 +102,20 @@ def reproduce(
         planned = planned.with_recipe({**given, **parse_pairs(values or (), "--set")})
     dataset = open_dataset(data, data_option)
     kept = keep or out / "kept"
+    process, place_of_work = this_process(), str(find_device(device))
     with output.bars() as start:
         watch = Watch(start)
         place = Place(
             folder=out,
             kept=kept,
             options=RunOptions(
-                device=training_device(device),
+                device=training_device(device) if process.count == 1 else place_of_work,
+                alone=True,
                 workers=workers,
                 cache=cache or out / "decoded",
                 progress=lambda now: watch.training("training", now),
             ),
-            device=str(find_device(device)),
+            device=place_of_work,
             batch_size=batch_size,
             tell=output.note,
             progress=watch.attacking,
@@ -121,6 +124,8 @@ def reproduce(
             made, records = _compare(planned, dataset, place)
         else:
             made, records = _attack(planned, label_weights(weights or ()), lpips_weights, dataset, place)
+    if not process.first:
+        return 0
     labels = () if isinstance(declared, Comparison) else declared.models
     made = replace(made, commands=(_command(experiment, data, values, labels, attack_file, quick),))
     page = write_report(made, out)

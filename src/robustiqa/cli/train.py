@@ -13,6 +13,7 @@ from robustiqa.cli import options
 from robustiqa.cli.data import open_dataset, refuse_unusable
 from robustiqa.cli.output import Output, Tell, number
 from robustiqa.cli.parsing import parse_pairs
+from robustiqa.cli.processes import part_from_others, this_process
 
 if TYPE_CHECKING:
     from robustiqa.core.dataset import Dataset
@@ -62,7 +63,7 @@ def train(
 ) -> int:
     """Train a model by a recipe, or go on with a run.
 
-    The last epoch is the result: FOLDER/model.safetensors.
+    The last epoch is the result: FOLDER/model.safetensors. Started by torchrun, several processes share each batch.
 
     Example: robustiqa train hyperiqa-biq2021-light --data biq2021:data/biq2021 --out runs/nt --weight 1e-4
     """
@@ -83,7 +84,8 @@ def train(
     spec = load_recipe(recipe).with_values({**overrides, **parse_pairs(values or (), "--set")})
     where = training_device(device)
     dataset = open_dataset(data, data_option)
-    resumed_after = _prepare(spec, dataset, out, output, workers)
+    first = this_process().first
+    resumed_after = _prepare(spec, dataset, out, output, workers) if first else 0
     with output.progress("training") as tell:
         carried_out = RunOptions(
             device=where,
@@ -94,7 +96,9 @@ def train(
             progress=_Listener(output, tell),
         )
         file = train_model(spec, dataset, out, carried_out)
-    _print_result(file, resumed_after, output)
+    part_from_others()
+    if first:
+        _print_result(file, resumed_after, output)
     return 0
 
 
