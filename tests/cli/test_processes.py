@@ -9,12 +9,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from robustiqa.cli import processes
+from robustiqa.cli.app import main
 from robustiqa.cli.devices import find_device, training_device
 from robustiqa.evaluation.records import read_records
 from tests.cli.conftest import Ran, Run
@@ -145,6 +147,25 @@ def test_shards_started_one_by_one_end_in_the_report_of_one_process(
     assert (last["complete"], last["records"], last["tables"]) == (True, 18, alone["tables"])
     wrong = run(*asked, "--shard", "3/2")
     assert (wrong.code, wrong.err) == (2, "a shard is one of 1 to n, such as 2/4, got 3/2.\n")
+
+
+def test_the_first_process_reports_once_the_others_are_done(
+    run: Run, evaluation: tuple[str, ...], dataset: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = [*evaluation, "--data", str(dataset), "--out", str(tmp_path), "--json"]
+    waited: list[float] = []
+
+    def meanwhile(seconds: float) -> None:
+        waited.append(seconds)
+        monkeypatch.setenv("RANK", "1")
+        assert main(asked) == 0
+        monkeypatch.setenv("RANK", "0")
+
+    monkeypatch.setattr(processes, "time", SimpleNamespace(sleep=meanwhile))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    document = run(*asked).document
+    assert waited == [processes.WAIT]
+    assert (document["complete"], document["records"]) == (True, 18)
 
 
 def test_each_process_of_a_machine_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
