@@ -25,8 +25,11 @@ class Watched(nn.Module):
         return values @ self.weight
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2_100", "test_efficientnet", "resnet18", "test_resnet"])
-def test_under_autocast_the_first_map_is_exact_and_later_ones_are_not(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "depthwise"),
+    [("mobilenetv2_100", True), ("test_efficientnet", True), ("resnet18", False), ("test_resnet", False)],
+)
+def test_under_autocast_the_first_maps_are_exact_and_later_ones_are_not(name: str, depthwise: bool) -> None:
     network = Backbone(name, strides=(8, 16)).eval()
     seen: dict[str, Tensor] = {}
     inner = network.network
@@ -35,7 +38,7 @@ def test_under_autocast_the_first_map_is_exact_and_later_ones_are_not(name: str)
             part.register_forward_hook(lambda _, __, out, label=label: seen.setdefault(label, out.detach()))
     images = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        network(images)
+        exact_maps = network(images)
         exact = dict(seen)
         seen.clear()
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -45,6 +48,7 @@ def test_under_autocast_the_first_map_is_exact_and_later_ones_are_not(name: str)
     assert torch.equal(seen[first], exact[first])
     assert seen[first].dtype == torch.float32
     assert seen[last].dtype == torch.bfloat16
+    assert torch.equal(maps[0], exact_maps[0]) == depthwise  # of stride 8
     assert maps[-1].dtype in (torch.bfloat16, torch.float32)
 
 

@@ -2,7 +2,8 @@
 
 Norm-regularization training measures what a step of a hundredth of a pixel's standard deviation does to the score.
 bfloat16 keeps eight bits, so the first layers, where that step is smallest beside what it is added to, lose much of
-it. With stem and first block of MobileNetV2 in float32 the error of a trained model's estimate falls by half.
+it. Depthwise networks, whose channels are few and narrow, lose the most: MobileNetV2 needs float32 up to stride 8
+before the error of a trained model's estimate is small (docs/performance.md); others, up to stride 2.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 HIGHEST_STRIDE = 2  # of the maps that are kept in float32
+DEPTHWISE_STRIDE = 8  # the same, in a network of depthwise convolutions
 
 
 def keep_first_maps_exact(network: nn.Module, taps: list[dict[str, Any]]) -> None:
-    """Keeps a timm network in float32 up to its first tap, if that is of stride 1 or 2.
+    """Keeps a timm network in float32 up to stride 2, or 8 if it is depthwise; those that begin at stride 4 not at all.
 
     Args:
         network: A feature extractor, which runs its children in order.
@@ -24,8 +26,14 @@ def keep_first_maps_exact(network: nn.Module, taps: list[dict[str, Any]]) -> Non
     """
     if taps[0]["reduction"] > HIGHEST_STRIDE:
         return
-    for part in _up_to(network, taps[0]["module"]):
+    highest = DEPTHWISE_STRIDE if _is_depthwise(network) else HIGHEST_STRIDE
+    last = [tap["module"] for tap in taps if tap["reduction"] <= highest][-1]
+    for part in _up_to(network, last):
         run_in_float32(part)
+
+
+def _is_depthwise(network: nn.Module) -> bool:
+    return any(isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 for part in network.modules())
 
 
 def run_in_float32(part: nn.Module) -> None:
