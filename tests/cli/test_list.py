@@ -44,7 +44,7 @@ def test_a_summary_is_what_python_shows_of_the_thing_itself(run: Run, kind: str)
     for entry in run("list", kind, "--json").document[kind]:
         thing = registry.get(entry["name"])
         shown = importlib.import_module(thing.__module__) if kind in DESCRIBED_BY_MODULE else thing
-        assert entry["summary"] == inspect.getdoc(shown).splitlines()[0].rstrip(".")
+        assert entry["summary"] == (inspect.getdoc(shown) or "").splitlines()[0].rstrip(".")
 
 
 def test_names_are_listed_without_torch() -> None:
