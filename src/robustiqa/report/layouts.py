@@ -15,6 +15,7 @@ from robustiqa.evaluation.measures import MEASURES, Condition
 from robustiqa.evaluation.study import Study
 from robustiqa.report.captions import budget, notes, objective_name
 from robustiqa.report.cells import BOLD, columns, compared, heading, side_by_side
+from robustiqa.report.choice import choice_table
 from robustiqa.report.controls import controls_table, first_order_table, models_table, transfer_table
 from robustiqa.report.gains import gains_table
 from robustiqa.report.members import members_table
@@ -40,6 +41,7 @@ def all_tables(study: Study) -> tuple[Table, ...]:
         members_table(study),
         transfer_table(study),
         models_table(study),
+        choice_table(study),
     ]
     return tuple(table for table in made if table is not None)
 
