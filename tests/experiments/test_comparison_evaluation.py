@@ -55,17 +55,6 @@ def test_standard_stages_are_the_two_attacks_each_beside_noise_of_its_size() -> 
     assert {attack.objective.name for stage in (first, second) for attack in stage.attacks} == {  # type: ignore[union-attr]
         "worst_of_both"
     }
-    assert (first.first_control_only, second.first_control_only) == (False, True)
-
-
-def test_every_seed_of_baseline_and_nt_meets_a_stage_and_controls_may_send_their_first() -> None:
-    stage = Stage("ifgsm", (), first_control_only=True)
-    labels = ["noise, seed 0", "noise, seed 1"]
-    assert stage.meets("noise, seed 0", "noise", labels)
-    assert not stage.meets("noise, seed 1", "noise", labels)
-    assert stage.meets("NT, seed 1", "NT", ["NT, seed 0", "NT, seed 1"])
-    assert stage.meets("baseline, seed 1", "baseline", ["baseline, seed 0", "baseline, seed 1"])
-    assert Stage("fgsm", ()).meets("noise, seed 1", "noise", labels)
 
 
 def test_a_stage_attacks_the_test_part_in_both_directions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

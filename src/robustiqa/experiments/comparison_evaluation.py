@@ -21,7 +21,6 @@ from robustiqa.models.loading import load_model
 
 INFO_FILE = "info.json"
 RECORDS_SUFFIX = ".jsonl.gz"
-PROTECTED_ROLES = ("baseline", "NT")
 Progress = Callable[[int, int], None]
 
 
@@ -33,14 +32,12 @@ class Stage:
         name: Of its folders.
         attacks: What to run.
         photos: How many of the photographs meet them, the first in the order of their keys' hashes; None for all.
-        first_control_only: Whether of each control only the first seed meets them.
         goals: What records are of in the end: both directions, unless the attacks have another objective.
     """
 
     name: str
     attacks: tuple[NamedAttack, ...]
     photos: int | None = None
-    first_control_only: bool = False
     goals: tuple[str, ...] = ("lower", "raise")
 
     def of(self, dataset: Dataset) -> Dataset:
@@ -48,10 +45,6 @@ class Stage:
         if self.photos is None or self.photos >= len(dataset):
             return dataset
         return dataset.select(_first((photo.key for photo in dataset.photos), self.photos))
-
-    def meets(self, label: str, role: str, labels: Sequence[str]) -> bool:
-        """Whether a model is attacked in this stage; `labels` are those of its role."""
-        return role in PROTECTED_ROLES or not self.first_control_only or label == labels[0]
 
     def covered_by(self, evaluation: Evaluation, label: str, photos: Dataset) -> bool:
         """Whether an evaluation holds all that this stage finds out about a model."""
@@ -89,7 +82,6 @@ def standard_stages(photos: int | None = None) -> tuple[Stage, ...]:
             "ifgsm",
             (create_attack("ifgsm", eps="4/255", steps=10), create_attack("random_sign", eps="4/255")),
             photos=photos,
-            first_control_only=True,
         ),
     )
 

@@ -154,8 +154,7 @@ class _Work:
                 ready=weights.is_file,
             )
             for stage in self.stages
-            for label, (role, weights) in labeled.items()
-            if stage.meets(label, role, [name for name, (other, _) in labeled.items() if other == role])
+            for label, (_, weights) in labeled.items()
         ]
 
     def note(self, choice: Choice | None) -> None:
