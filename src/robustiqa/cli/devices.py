@@ -49,9 +49,9 @@ def training_device(name: str) -> str:
     """The kind of device to train on; of several GPUs Accelerate picks the one of each process.
 
     Raises:
-        InputError: if one GPU of several is named.
+        InputError: if one of several is named.
     """
     device = find_device(name)
-    if ":" in name and device.type == "cuda":
+    if ":" in name:
         raise InputError(f"training takes --device auto, cpu or cuda, got {name!r}; choose by CUDA_VISIBLE_DEVICES.")
     return device.type
