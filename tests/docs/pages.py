@@ -58,7 +58,7 @@ def blocks(page: Path) -> Iterator[Block]:
 def command_lines(block: Block) -> Iterator[list[str]]:
     """The command lines of a `bash` block as words; lines that end in a backslash go on."""
     for line in block.body.replace("\\\n", " ").splitlines():
-        words = shlex.split(line.removesuffix(" &"), comments=True)  # what runs beside the rest is a command like others
+        words = shlex.split(line.removesuffix(" &"), comments=True)  # beside the rest, a command like others
         if words:
             yield words
 
