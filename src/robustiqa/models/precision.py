@@ -2,8 +2,8 @@
 
 Norm-regularization training measures what a step of a hundredth of a pixel's standard deviation does to the score.
 bfloat16 keeps eight bits, so the first layers, where that step is smallest beside what it is added to, lose much of
-it. Depthwise networks, whose channels are few and narrow, lose the most: MobileNetV2 needs float32 up to stride 8
-before the error of a trained model's estimate is small (docs/performance.md); others, up to stride 2.
+it. A trained MobileNetV2 needs float32 up to stride 8 before the error of its estimate is small (docs/performance.md);
+networks of depthwise convolutions are treated alike, others are kept exact up to stride 2.
 """
 
 from __future__ import annotations

@@ -145,7 +145,8 @@ def report(
 
     Args:
         evaluation: Its `info["info"]` may say what is compared (`robustiqa.evaluation.study`), the `calibration`
-            of each model for mapped scores, a `title`, a `dataset_note`, and the `commands` that made the records.
+            of each model for mapped scores, a `title`, a `dataset_note`, the `choice` between trainings
+            (`robustiqa.report.choice`), whether it was `quick`, and the `commands` that made the records.
         gallery: From `robustiqa.report.gallery.build_gallery`.
         samples: Bootstrap resamples.
         seed: Of the resamples.
