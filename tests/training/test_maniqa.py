@@ -35,6 +35,7 @@ def test_a_light_network_trains_with_norm_regularization_and_its_weights_load(tm
             "model.name": "maniqa",
             "model.backbone": "test_efficientnet",
             "model.backbone_weights": "",
+            "model.grid": 8,
             "epochs": 5,
             "batch_size": 2,
             "penalty.weight": 1e-6,
@@ -50,6 +51,7 @@ def test_a_light_network_trains_with_norm_regularization_and_its_weights_load(tm
     assert math.isfinite(history["epochs"][-1]["rmse"])
     start, trained = build_model(spec), load_model(weights)
     assert isinstance(trained, MANIQA)
+    assert trained.grid == 8  # not the light network's own, which is twice as fine
     assert (trained.scale.low, trained.scale.high) == (0, 100)
     unmoved = [name for name, weight in start.named_parameters() if torch.equal(weight, trained.get_parameter(name))]
     assert unmoved == []

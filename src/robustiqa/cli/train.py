@@ -157,7 +157,7 @@ def _check_photos(spec: TrainingSpec, dataset: Dataset, output: Output, workers:
         output.note(f"{dataset.name} has no part {spec.data.validation!r}; no validation SROCC is measured.")
     used = {part: dataset.parts[part] for part in (spec.data.part, spec.data.validation) if part in dataset.parts}
     chosen = dataset.select([key for keys in used.values() for key in keys]) if spec.data.part in used else dataset
-    side = crop_side(create_model(spec.model.name, backbone=spec.model.backbone), spec)
+    side = crop_side(create_model(spec.model.name, **spec.model.options), spec)
     refuse_unusable(replace(chosen, parts=used), side, output, workers)
 
 

@@ -68,7 +68,7 @@ def build_model(spec: TrainingSpec) -> QualityModel:
     """The untrained model: seeded head, backbone and S-CNN with the weights that the spec names."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(spec.seed, "model"))
-        model = create_model(spec.model.name, backbone=spec.model.backbone)
+        model = create_model(spec.model.name, **spec.model.options)
     if spec.model.backbone_weights:
         load_backbone_weights(model, spec.model.backbone_weights)
     if spec.model.scnn_weights:

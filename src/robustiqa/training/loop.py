@@ -265,10 +265,10 @@ class _Run:
         save_checkpoint(self.accelerator, self.folder, step, progress)
 
     def _save_weights(self, path: Path, step: int) -> None:
-        name, backbone = self.spec.model.name, self.spec.model.backbone
+        of = self.spec.model
         model = self.accelerator.unwrap_model(self.network)
         with self.calibrated(step):
-            save_model(model, path, name, {"backbone": backbone}, training=self.resolved)
+            save_model(model, path, of.name, of.options, training=self.resolved)
 
     def _tell(self, step: int, epoch: int, srocc: float | None) -> None:
         if self.options.progress is None or not self.history["steps"]:

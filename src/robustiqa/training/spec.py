@@ -27,12 +27,19 @@ class ModelSpec:
         backbone: timm name.
         backbone_weights: `timm` (fetched by name), a file, or empty for random weights.
         scnn_weights: File of DBCNN's other trunk, the S-CNN, or empty for random weights.
+        grid: Side of MANIQA's token grid; 0 for what goes with the backbone.
     """
 
     name: str = "hyperiqa"
     backbone: str = "resnet50.tv_in1k"
     backbone_weights: str = "timm"
     scnn_weights: str = field(default="", metadata=LATER)
+    grid: int = field(default=0, metadata=LATER)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the network is built with."""
+        return {"backbone": self.backbone, **({"grid": self.grid} if self.grid else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
