@@ -62,7 +62,8 @@ def choose(
     monkeypatch.setattr("robustiqa.experiments.trainings.train", fake)
     comparison = Comparison(recipe=TrainingSpec(), **{"weights": (1e-4, 1e-3, 1e-2), **options})
     given = tiny_dataset(train=2) if dataset is None else dataset
-    trainings = Trainings(comparison.recipe, given, folder, RunOptions(), told.append)
+    controls = comparison.controls
+    trainings = Trainings(comparison.recipe, given, folder, RunOptions(), told.append, controls=controls)
     return train_and_choose(comparison, trainings), fake, told
 
 
@@ -193,6 +194,22 @@ def test_the_noise_level_closest_to_the_nt_model_is_the_control(
     assert choice.labeled()["noise, seed 0"] == ("noise", choice.noise[0])
 
 
+def test_a_control_of_its_own_is_the_recipe_with_other_fields_and_the_first_seed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    controls = {"raw Form": {"penalty.name": "nt-published", "penalty.weight": 0.5}}
+    outcome = by_weight({1e-3: 0.0, 0.5: 0.4})
+    choice, fake, _ = choose(monkeypatch, tmp_path, outcome, weights=(1e-3,), seeds=(7, 8), controls=controls)
+    asked = {folder.name: spec for spec, folder, _ in fake.asked}
+    spec = asked["control-raw-form-seed-7"]
+    assert (spec.penalty.name, spec.penalty.weight, spec.seed) == ("nt-published", 0.5, 7)
+    assert "control-raw-form-seed-8" not in asked
+    assert asked["nt-0.001-seed-7"].penalty.name == "nt"
+    weights = tmp_path / "control-raw-form-seed-7" / "model.safetensors"
+    assert choice.labeled()["raw Form, seed 7"] == ("raw Form", weights)
+    assert choice.weight == 1e-3  # what a control loses has no say
+
+
 def test_reasons_hold_the_rule_as_plain_values(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     choice, _, _ = choose(monkeypatch, tmp_path, by_weight({1e-4: 0.01, 1e-3: 0.02, 1e-2: 0.5}), seeds=(4, 7))
     reasons = json.loads(json.dumps(choice.reasons))
@@ -245,11 +262,24 @@ def test_a_comparison_is_a_recipe_with_overrides_and_what_to_vary(tmp_path: Path
             {"recipe": "demo", "weights": [1e-3], "seeds": []},
             "a comparison needs penalty weights above 0 and at least one seed.",
         ),
+        (
+            {"recipe": "demo", "weights": [1e-3], "controls": {"noise": {}}},
+            "a control can't be called 'noise'; every comparison has models of that name.",
+        ),
+        (
+            {"recipe": "demo", "weights": [1e-3], "controls": {"mine": 3}},
+            "controls of a comparison must be tables of a recipe's fields, got {'mine': 3}.",
+        ),
     ],
 )
 def test_a_comparison_that_makes_no_sense_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
         comparison_from_dict(values)
+
+
+def test_an_unknown_field_of_a_control_is_refused_before_training() -> None:
+    with pytest.raises(SpecError, match=r"^a training spec has no 'penalty\.nmae'; did you mean 'name'\?"):
+        comparison_from_dict({"recipe": "demo", "weights": [1e-3], "controls": {"mine": {"penalty.nmae": "nt"}}})
 
 
 def test_an_unknown_experiment_is_named() -> None:

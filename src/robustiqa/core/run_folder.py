@@ -113,3 +113,8 @@ def _first_difference(old: Any, new: Any, where: str = "") -> str:
             if json.dumps(old.get(name), sort_keys=True) != json.dumps(new.get(name), sort_keys=True):
                 return _first_difference(old.get(name), new.get(name), f"{where}.{name}" if where else name)
     return f"{where} is {json.dumps(old)} there, {json.dumps(new)} now"
+
+
+def slug(label: str) -> str:
+    """A label in letters that file names may hold."""
+    return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in label.lower()).replace("--", "-")

@@ -21,6 +21,7 @@ from robustiqa.training.spec import TrainingSpec, load_recipe
 
 QUICK_PHOTOS = {"train": 256, "validation": 32, "test": 32}
 QUICK_LOSS = 2.0  # any
+ROLES = ("baseline", "NT", "matched accuracy", "noise")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class Comparison:
         noise_stds: Candidate noise levels of the *noise* control, in [0, 1] pixel units; none skips it.
         ifgsm_photos: How many test photographs meet the attack of many steps; 0 for all.
         photos: Part to how many of its photographs are used, the first in the order of their keys' hashes.
+        controls: Name to fields of the recipe, each trained so with the first seed: what else might explain a gain,
+            such as another form of the penalty.
         quick: Whether this is a small version that shows nothing but that it runs.
     """
 
@@ -45,11 +48,17 @@ class Comparison:
     noise_stds: tuple[float, ...] = ()
     ifgsm_photos: int = 0
     photos: Mapping[str, int] = field(default_factory=dict)
+    controls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     quick: bool = False
 
     def __post_init__(self) -> None:
         if not self.weights or min(self.weights) <= 0 or not self.seeds:
             raise SpecError("a comparison needs penalty weights above 0 and at least one seed.")
+        taken = [name for name in self.controls if name in ROLES]
+        if taken:
+            raise SpecError(f"a control can't be called {taken[0]!r}; every comparison has models of that name.")
+        for values in self.controls.values():
+            self.recipe.with_values(values)  # refuses unknown fields
 
     def with_recipe(self, values: Mapping[str, Any]) -> Comparison:
         """The comparison with fields of its recipe replaced."""
@@ -80,6 +89,7 @@ class Choice:
         defended: NT models of the chosen weight.
         matched: Each baseline stopped at its NT model's validation SROCC.
         noise: Noise-trained models at the NT models' validation SROCC, for the first seed.
+        controls: The comparison's own controls, for the first seed.
         reasons: The rule, the seeds and the weight, as plain values.
     """
 
@@ -88,11 +98,12 @@ class Choice:
     defended: tuple[Path, ...]
     matched: tuple[Path, ...]
     noise: tuple[Path, ...]
+    controls: Mapping[str, tuple[Path, ...]]
     reasons: dict[str, Any]
 
     def labeled(self) -> dict[str, tuple[str, Path]]:
         """Label to (role, weights) of every model to evaluate, in the order of a table."""
-        roles = {"baseline": self.base, "NT": self.defended, "matched accuracy": self.matched, "noise": self.noise}
+        roles = {**dict(zip(ROLES, (self.base, self.defended, self.matched, self.noise), strict=True)), **self.controls}
         seeds = self.reasons["seeds"]
         return {
             label_of(role, seed): (role, path)
@@ -118,7 +129,7 @@ def comparison_from_dict(values: Mapping[str, Any]) -> Comparison:
     """
     lists = ("weights", "seeds", "noise_stds")
     single = ("allowed_loss", "ifgsm_photos")
-    known = ("recipe", "overrides", *single, *lists)
+    known = ("recipe", "overrides", "controls", *single, *lists)
     unknown = [name for name in values if name not in known]
     if unknown:
         raise SpecError(f"a comparison has no {unknown[0]!r}{did_you_mean(unknown[0], list(known))}")
@@ -128,10 +139,13 @@ def comparison_from_dict(values: Mapping[str, Any]) -> Comparison:
     scalars = [name for name in lists if not isinstance(values.get(name, []), list)]
     if scalars:
         raise SpecError(f"{scalars[0]} of a comparison must be a list, got {values[scalars[0]]!r}.")
+    named = values.get("controls", {})
+    if not isinstance(named, Mapping) or not all(isinstance(fields, Mapping) for fields in named.values()):
+        raise SpecError(f"controls of a comparison must be tables of a recipe's fields, got {named!r}.")
     recipe = load_recipe(values["recipe"]).with_values(values.get("overrides", {}))
     made: dict[str, Any] = {name: tuple(values[name]) for name in lists if name in values}
     made |= {name: values[name] for name in single if name in values}
-    return Comparison(recipe=recipe, **made)
+    return Comparison(recipe=recipe, controls=named, **made)
 
 
 def train_and_choose(comparison: Comparison, trainings: Trainings) -> Choice:
@@ -153,6 +167,10 @@ def train_and_choose(comparison: Comparison, trainings: Trainings) -> Choice:
         tuple(run.weights for run in defended),
         tuple(plain.stopped_at(robust.srocc) for plain, robust in zip(base, defended, strict=True)),
         tuple(run.weights for run in noise),
+        {
+            name: tuple(run.weights for run in trainings.get(Variant(seed=comparison.seeds[0], control=name)))
+            for name in comparison.controls
+        },
         {**plan_notes(comparison), "weight": weight},
     )
 
@@ -176,11 +194,12 @@ def baselines(comparison: Comparison) -> tuple[Variant, ...]:
 
 
 def candidates(comparison: Comparison) -> tuple[Variant, ...]:
-    """What is chosen from: each weight, and each noise level, with the first seed."""
+    """What is chosen from, each weight and each noise level, and the comparison's own controls; with the first seed."""
     first = comparison.seeds[0]
     return (
         *(Variant(seed=first, weight=weight) for weight in sorted(comparison.weights)),
         *(Variant(seed=first, noise=std) for std in comparison.noise_stds),
+        *(Variant(seed=first, control=name) for name in comparison.controls),
     )
 
 

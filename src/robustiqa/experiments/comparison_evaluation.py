@@ -12,7 +12,7 @@ from typing import Any
 from robustiqa.attacks import create_attack
 from robustiqa.attacks.base import NamedAttack
 from robustiqa.core.dataset import Dataset
-from robustiqa.core.run_folder import write_atomically
+from robustiqa.core.run_folder import slug, write_atomically
 from robustiqa.evaluation.records import Record, read_records, write_compressed
 from robustiqa.evaluation.run import evaluate
 from robustiqa.evaluation.views import Evaluation
@@ -169,8 +169,3 @@ def load_exported(folder: Path) -> Evaluation:
 def _all_records(paths: Iterable[Path]) -> Iterator[Record]:
     for path in paths:
         yield from read_records(path)
-
-
-def slug(label: str) -> str:
-    """A label in letters that file names may hold."""
-    return "".join(letter if letter.isalnum() or letter in ".-" else "-" for letter in label.lower()).replace("--", "-")

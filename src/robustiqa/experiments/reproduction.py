@@ -116,6 +116,7 @@ class _Work:
             place.tell,
             kept=_read_json(place.kept / TRAININGS_FILE),
             keep=self._keep_training,
+            controls=comparison.controls,
         )
         kept = self._kept.read()
         if kept is not None and kept.info["dataset"]["fingerprint"] != dataset.part("test").fingerprint():

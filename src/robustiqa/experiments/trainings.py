@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from robustiqa.core.dataset import Dataset
-from robustiqa.core.run_folder import environment, spec_hash
+from robustiqa.core.run_folder import environment, slug, spec_hash
 from robustiqa.experiments.sharing import Unit, share
 from robustiqa.training.build import resolve
 from robustiqa.training.loop import HISTORY_FILE, WEIGHTS_FILE, RunOptions, train
@@ -34,22 +34,27 @@ class Variant:
         seed: Of everything random.
         weight: Of the penalty; 0 for plain training.
         noise: Largest standard deviation of the noise that is trained on, in [0, 1] pixel units.
+        control: Name of the control that it is, whose fields of the recipe it takes; empty for none.
     """
 
     seed: int
     weight: float = 0.0
     noise: float = 0.0
+    control: str = ""
 
     @property
     def name(self) -> str:
         """Of its run folder."""
-        kind = f"nt-{self.weight:g}" if self.weight else f"noise-{self.noise:g}" if self.noise else "baseline"
+        if self.control:
+            kind = f"control-{slug(self.control)}"
+        else:
+            kind = f"nt-{self.weight:g}" if self.weight else f"noise-{self.noise:g}" if self.noise else "baseline"
         return f"{kind}-seed-{self.seed}"
 
     @property
     def plain(self) -> bool:
         """Whether this is a baseline, which is also stopped early and so validated after every epoch."""
-        return not self.weight and not self.noise
+        return not self.weight and not self.noise and not self.control
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class Trainings:
         tell: Called with a sentence before each run.
         kept: What an earlier place of work noted: run names to `notes`.
         keep: Called with a run's name and notes when it is done.
+        controls: Name to fields of the recipe, for variants that are one.
 
     Raises:
         DataError: if the dataset has no validation part.
@@ -96,6 +102,7 @@ class Trainings:
         tell: Tell,
         kept: Mapping[str, Mapping[str, Any]] | None = None,
         keep: Callable[[str, Mapping[str, Any]], None] | None = None,
+        controls: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         dataset.part(recipe.data.validation)
         self._recipe = recipe
@@ -105,6 +112,7 @@ class Trainings:
         self._tell = tell
         self._kept = dict(kept or {})
         self._keep = keep
+        self._controls = dict(controls or {})
         self._variants: dict[str, Variant] = {}
 
     def get(self, *variants: Variant) -> list[Trained]:
@@ -163,6 +171,8 @@ class Trainings:
             self._keep(variant.name, self.notes(variant))
 
     def _spec(self, variant: Variant) -> TrainingSpec:
+        if variant.control:
+            return self._recipe.with_values({**self._controls[variant.control], "seed": variant.seed})
         return self._recipe.with_values(
             {
                 "penalty.weight": float(variant.weight),

@@ -11,6 +11,7 @@ from robustiqa.report.captions import quick_note
 from robustiqa.report.tables import Block, Cell, Column, Row, Table, number
 
 BASELINE = "baseline"
+PLACES = {BASELINE: 0, "nt": 1, "noise": 2, "control": 3}  # by the first part of a kind's name
 DIGITS = 3
 
 
@@ -25,7 +26,7 @@ def choice_table(study: Study) -> Table | None:
         return None
     seeds = [int(seed) for seed in choice["seeds"]]
     reached = _last(choice["validation_srocc"])
-    order = sorted(reached, key=lambda kind: (kind != BASELINE, kind.startswith("noise"), _size(kind)))
+    order = sorted(reached, key=lambda kind: (PLACES.get(kind.partition("-")[0], len(PLACES)), _size(kind), kind))
     rows = tuple(_row(kind, reached[kind], reached.get(BASELINE, {}), seeds) for kind in order)
     chosen = [f"Chosen: weight {choice['weight']:g}."] if "weight" in choice else []
     return Table(
@@ -57,10 +58,11 @@ def _row(kind: str, reached: Mapping[int, float], base: Mapping[int, float], see
 
 def _words(kind: str) -> str:
     name, _, size = kind.partition("-")
-    return {"nt": f"NT, weight {size}", "noise": f"noise up to {size}"}.get(name, kind)
+    words = {"nt": f"NT, weight {size}", "noise": f"noise up to {size}", "control": size.replace("-", " ")}
+    return words.get(name, kind)
 
 
 def _size(kind: str) -> float:
     """The number in a kind's name; 0 where there is none."""
-    size = kind.partition("-")[2]
-    return float(size) if size else 0.0
+    name, _, size = kind.partition("-")
+    return float(size) if name in ("nt", "noise") else 0.0
