@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,44 @@ def test_the_png_holds_the_8_bit_score_the_levels_and_the_distance_that_are_prin
     assert 0.5 < found["ssim"] < 1
 
 
+def test_the_record_beside_the_png_is_what_was_printed_and_scoring_the_png_gives_its_score(
+    run: Run, photos: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    asked = (photos / "ann.png", "--weights", weights["base"], "--steps", "3", "--seed", "7", "-o", tmp_path)
+    document = attacked(run, *asked)
+    found = document["photos"][0]["results"]["base"]
+    record = json.loads((tmp_path / "ann-ifgsm.json").read_text())
+    plan = {name: document[name] for name in ("attack", "objective", "eps", "seed", "variant")}
+    assert record == {**plan, "model": document["models"][0], **found}
+    assert (record["seed"], record["record"]) == (7, str(tmp_path / "ann-ifgsm.json"))
+    ran = run("score", record["files"][0], "--weights", weights["base"], "--json")
+    assert ran.document["photos"][0]["scores"]["base"]["score"] == record["score"]
+
+
+def test_the_difference_is_amplified_about_mid_gray_so_that_four_levels_are_64(
+    run: Run, photos: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    document = attacked(run, photos / "ann.png", "--weights", weights["base"], "--attack", "fgsm", "--out", tmp_path)
+    found = document["photos"][0]["results"]["base"]
+    clean, adversarial, shown = (
+        255 * read_image(path) for path in (photos / "ann.png", *found["files"], *found["differences"])
+    )
+    assert found["amplification"] == 16
+    assert found["differences"] == [str(tmp_path / "ann-fgsm-difference.png")]
+    assert shown.round().tolist() == (127 + 16 * (adversarial - clean)).round().tolist()
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_anything_is_attacked(
+    run: Run, photos: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken.png"
+    taken.write_text("mine")
+    ran = run("attack", photos / "ann.png", "--weights", weights["base"], "--out", taken)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"--out {taken} is a file; expected a folder, which is made if it is not there.\n"
+    assert taken.read_text() == "mine"
+
+
 def test_fgsm_takes_the_demos_flags_of_the_published_code(run: Run, photos: Path, weights: dict[str, Path]) -> None:
     flags = ("--attack", "fgsm", "--eps", "0.01", "--objective", "farther_end", "--patchwise")
     document = attacked(run, photos / "ann.png", "--weights", weights["nt"], *flags)
@@ -56,7 +95,7 @@ def test_each_model_writes_into_a_folder_of_its_own(
 ) -> None:
     asked = (photos, "--weights", weights["base"], "--weights", f"robust={weights['nt']}", "--attack", "random_sign")
     attacked(run, *asked, "--out", tmp_path)
-    written = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+    written = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*_sign.png"))
     assert written == [f"{label}/{name}-random_sign.png" for label in ("base", "robust") for name in ("ann", "bob")]
 
 
@@ -79,7 +118,7 @@ def test_two_photographs_of_one_name_do_not_overwrite_each_other(
         write_png(picture(224, 224, seed), tmp_path / folder / "photo.png")
     asked = (tmp_path / "one", tmp_path / "two", "--weights", weights["base"], "--attack", "random_sign")
     attacked(run, *asked, "--out", tmp_path / "out")
-    written = {path.name: read_image(path) for path in (tmp_path / "out").iterdir()}
+    written = {path.name: read_image(path) for path in (tmp_path / "out").glob("*_sign.png")}
     assert sorted(written) == ["photo-2-random_sign.png", "photo-random_sign.png"]
     assert (written["photo-random_sign.png"] - picture(224, 224, 1)).abs().max() < 5 / 255
     assert (written["photo-2-random_sign.png"] - picture(224, 224, 2)).abs().max() < 5 / 255

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,7 +29,20 @@ class _Plan:
     """How every photograph is attacked."""
 
     attack: NamedAttack
+    objective: str
+    seed: int
     patchwise: bool
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What is said of it in JSON."""
+        return {
+            "attack": self.attack.label,
+            "objective": self.objective,
+            "eps": self.attack.budget,
+            "seed": self.seed,
+            "variant": "patchwise" if self.patchwise else "end_to_end",
+        }
 
     def __call__(self, model: QualityModel, images: Tensor, keys: Sequence[str]) -> AttackResult:
         if not self.patchwise:
@@ -66,7 +79,13 @@ def attack(
         typer.Option("--patchwise", help="Attack each crop for itself, as papers do; no one image holds the result."),
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where adversarial PNGs go; none are written without it.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Where adversarial PNGs, amplified differences and JSON records go; nothing is written without it.",
+        ),
     ] = None,
     recursive: options.Recursive = False,
     small: options.Small = "refuse",
@@ -87,8 +106,9 @@ def attack(
 
     output = Output("attack", json)
     flags = {"eps": eps, "steps": steps, "step_size": step_size, "random_start": random_start or None}
-    plan = _Plan(build_attack(name, objective, seed, flags), patchwise)
+    plan = _Plan(build_attack(name, objective, seed, flags), objective, seed, patchwise)
     inputs = find_inputs(paths, recursive)
+    writer = Writer(out, plan.attack.name, inputs.paths)
     if not inputs.paths:
         inputs.refuse_if_none(0)
     loaded = load_models(weights, model, backbone, find_device(device))
@@ -96,18 +116,15 @@ def attack(
     whole = {entry.label: whole_photo(entry.model, small) for entry in loaded}
     if not weights:
         output.line(DEMO_NOTE)
-    writer = Writer(out, plan.attack.name, inputs.paths)
-    found = _attack_all(inputs, whole, plan, writer, output, batch_size, workers)
+    told = {entry.label: {**plan.described, "model": entry.describe()} for entry in loaded}
+    found = _attack_all(inputs, whole, plan, writer, told, output, batch_size, workers)
     inputs.refuse_if_none(len(found))
     _print_tables(output, found, plan)
     for problem in inputs.problems:
         output.note(problem.sentence)
     output.document(
         note=None if weights else DEMO_NOTE,
-        attack=plan.attack.label,
-        objective=objective,
-        eps=plan.attack.budget,
-        variant="patchwise" if patchwise else "end_to_end",
+        **plan.described,
         models=[entry.describe() for entry in loaded],
         photos=[
             {"path": path, "results": {label: asdict(photo) for label, photo in by_model.items()}}
@@ -126,6 +143,7 @@ def _attack_all(
     models: dict[str, QualityModel],
     plan: _Plan,
     writer: Writer,
+    told: Mapping[str, Mapping[str, Any]],
     output: Output,
     batch_size: int,
     workers: int,
@@ -138,7 +156,7 @@ def _attack_all(
             found |= {path: {} for path in paths}
             for label, model in models.items():
                 result = plan(model, placed, [str(path) for path in paths])
-                for photo in measure(result, paths, writer, label if len(models) > 1 else ""):
+                for photo in measure(result, paths, writer, label if len(models) > 1 else "", told[label]):
                     found[photo.path][label] = photo
             tell(len(found) + len(inputs.problems), len(inputs.paths))
     return found
@@ -170,4 +188,7 @@ def _print_tables(output: Output, found: Found, plan: _Plan) -> None:
     files = [file for by_model in found.values() for photo in by_model.values() for file in photo.files]
     if files:
         folders = sorted({str(file.parent) for file in files})
-        output.line(f"{len(files)} PNG files in {', '.join(folders)}")
+        output.line(
+            f"{len(files)} adversarial PNG files, each with its amplified difference and a JSON record, in "
+            f"{', '.join(folders)}"
+        )

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+LOUDEST = 64  # of 255 levels to either side of mid-gray: what the largest difference is amplified to
+
 
 def project_linf(images: Tensor, center: Tensor, eps: float) -> Tensor:
     """The nearest images within `eps` of `center` and within [0, 1]; shapes (N, 3, H, W)."""
@@ -65,3 +67,14 @@ def ssim(images: Tensor, center: Tensor) -> Tensor:
     value = structural_similarity_index_measure(images, center, data_range=1.0, reduction="none")
     assert isinstance(value, Tensor)
     return value.reshape(-1)
+
+
+def visible_difference(images: Tensor, center: Tensor) -> tuple[Tensor, int]:
+    """The difference about mid-gray, (N, 3, H, W) in [0, 1], and the whole number it was multiplied by.
+
+    One number for all, so that the largest difference comes to `LOUDEST` levels, or as it is where it is larger.
+    """
+    difference = images - center
+    levels = round(255 * float(difference.abs().max()))
+    factor = max(1, LOUDEST // max(levels, 1))
+    return (127 / 255 + factor * difference).clamp(0, 1), factor

@@ -27,7 +27,6 @@ from robustiqa.evaluation.views import Evaluation
 from robustiqa.models.crop_average import CropAverage
 
 WIDEST = 384  # pixels: what two columns of a page show
-LOUDEST = 64  # of 255 levels to either side of mid-gray: what the largest difference is amplified to
 AGREEMENT = 0.01  # of the scale: how far the clean score of a model may lie from its record
 
 
@@ -143,9 +142,7 @@ def _item(photo: Photo, attack: NamedAttack, models: Mapping[str, QualityModel],
         _check_clean_score(label, photo.key, float(result.clean_scores), evaluation)
         results[label] = result
     shown = next(iter(results.values()))
-    levels = round(255 * float((shown.images_8bit - shown.clean_images).abs().max()))
-    amplification = max(1, LOUDEST // max(levels, 1))
-    difference = 127 / 255 + amplification * (shown.images_8bit - shown.clean_images)
+    difference, amplification = pixels.visible_difference(shown.images_8bit, shown.clean_images)
     scale = min(1.0, WIDEST / image.shape[-1])
     size = (max(1, round(scale * image.shape[-1])), max(1, round(scale * image.shape[-2])))
     return GalleryItem(
