@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustiqa.core.errors import InputError
-from robustiqa.core.run_folder import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,6 +101,7 @@ class Writer:
         """
         from robustiqa.core import pixels
         from robustiqa.core.image_files import write_png
+        from robustiqa.core.run_folder import write_atomically
 
         if self._folder is None:
             return photo
