@@ -28,6 +28,7 @@ from robustiqa.metrics.checks import Array, check_vectors
 from robustiqa.metrics.resampled import Statistic, resampled_form
 
 BLOCK = 2**18  # counts held at a time: 2 MB of float64, so that a pass over them stays in the cache
+MOST_DROPPED = 0.05  # of the resamples; of more, the ends would say which ones were left over
 FEWEST_ROWS = 128  # resamples at a time, however many photos there are: krocc builds its sign matrix once a block
 
 
@@ -37,7 +38,8 @@ class Interval:
 
     Attributes:
         value: On the photos themselves; NaN where undefined.
-        low: Lower end; NaN if the value or every resample is undefined.
+        low: Lower end; NaN if the value is undefined, or the metric on more than a twentieth of the resamples, as it is
+            on very few photographs.
         high: Upper end, likewise.
         samples: Resamples drawn.
         dropped: How many of them the metric was undefined on; they are left out of the ends.
@@ -199,7 +201,7 @@ def _one_by_one(statistic: Statistic, arrays: Sequence[Array], counts: Array) ->
 def _interval(value: float, resampled: Array, level: float) -> Interval:
     defined = resampled[~np.isnan(resampled)]
     dropped = len(resampled) - len(defined)
-    if math.isnan(value) or not len(defined):
+    if math.isnan(value) or dropped > MOST_DROPPED * len(resampled):
         return Interval(value, math.nan, math.nan, len(resampled), dropped, level)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), len(resampled), dropped, level)
