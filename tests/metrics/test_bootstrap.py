@@ -203,7 +203,7 @@ def test_a_paired_reduction_is_the_share_that_is_gone() -> None:
 def test_resamples_on_which_the_metric_is_undefined_are_counted_and_many_leave_no_interval(
     photos: int, share: float
 ) -> None:
-    """Of all ways to draw so many photographs, so many repeat one of them; with 2, what is left is the sample itself."""
+    """Of all ways to draw so many photographs, so many repeat one of them; with 2, the sample itself is left."""
     scores, mos = np.arange(float(photos)), np.arange(float(photos))
     mos[:2] = mos[1::-1]
     interval = bootstrap_interval(srocc, scores, mos, samples=4000)
