@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(or $(shell uv --version >/dev/null 2>&1 && command -v uv),$(BIN)/uv)
@@ -13,7 +14,8 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
 ARGS ?=
 
-.PHONY: help demo demo-weights test test-slow check format-check types bench bench-quick results docs lock clean
+.PHONY: help demo demo-weights test test-slow check format-check types bench bench-quick performance peers results docs \
+	lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -42,11 +44,24 @@ types: $(READY)
 
 demo demo-weights bench bench-quick: export GLIBC_TUNABLES ?= glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.hugetlb=1
 
-bench: $(READY) ## Measure speed, side by side with peers
-	$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(READY) peers ## Measure speed and memory, side by side with peers; hours, in pieces if need be
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
-bench-quick: $(READY) ## The same in a minute, on small sizes
-	$(BIN)/python benchmarks/run.py --quick $(ARGS)
+bench-quick: $(READY) ## See in a minute, on small sizes, that every measurement works
+	$(BIN)/python -m benchmarks.run --quick $(ARGS)
+
+performance: $(READY) ## Rebuild docs/performance.md from benchmarks/results/
+	$(BIN)/python -m benchmarks.rendering
+
+# torchattacks and foolbox beside the very packages of .venv, which they stay out of. Without them, the bench says so.
+peers: $(PEERS)/.ready
+
+$(PEERS)/.ready: benchmarks/peers.txt $(READY)
+	$(BIN)/python -m venv --clear --without-pip $(PEERS)
+	$(BIN)/python -c "import site, sysconfig as s; print(f'import site; site.addsitedir({s.get_path(\"purelib\")!r})')" \
+		> "$$($(PEERS)/bin/python -c 'import sysconfig as s; print(s.get_path("purelib"))')/main-environment.pth"
+	$(UV) pip install --quiet --python $(PEERS)/bin/python --no-deps --requirement benchmarks/peers.txt \
+		&& touch $@ || { rm -rf $(PEERS); echo "the peers could not be installed; they are skipped" >&2; }
 
 results: $(READY) ## Rebuild docs/results.md from the records in results/
 	$(BIN)/python -m robustiqa.experiments.results
@@ -72,6 +87,6 @@ lock: | $(BIN)/python $(UV) ## Pin the newest versions that pyproject.toml allow
 		--no-emit-index-url --no-emit-find-links \
 		--extra dev --extra docs --extra kornia --extra tensorboard --output-file requirements.lock pyproject.toml
 
-clean: ## Remove what building and testing leave behind, but neither .venv nor runs
+clean: ## Remove what building and testing leave behind, but neither environments nor runs
 	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache
 	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

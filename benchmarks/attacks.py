@@ -6,23 +6,21 @@ scored by the same code for all. Peers run with their own default step and with 
 compared, an adapter must move a linear score by eps times its L1 norm. Prints Markdown, writes JSON. foolbox and
 torchattacks are optional:
 
-    pip install foolbox torchattacks        # an environment of their own: torchattacks 3.5 pins old requests
-    python benchmarks/attacks.py --weights demo-baseline --weights demo-nt
+    make peers
+    .venv-peers/bin/python -m benchmarks.attacks --weights demo-baseline --weights demo-nt
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 
 import torch
 from torch import Tensor, nn
 
-from robustiqa.attacks import create_attack
+from benchmarks.peers import Climb, check_on_a_linear_score, installed, of_foolbox, of_torchattacks, ours, scores_of
 from robustiqa.core.attack import frozen_weights
 from robustiqa.core.balls import LinfBall
 from robustiqa.core.run_folder import environment
@@ -31,81 +29,6 @@ from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.loading import load_model
 
 SEEDS = (0, 1, 2)
-LEAST_LINEAR, LINEAR_STEPS = 0.99, 100  # of eps * L1, and in how many steps, which even steps of eps / 30 reach
-Climb = Callable[[nn.Module, Tensor, float, float, int, int], Tensor]  # model, images, sign, eps, steps, seed
-
-
-class Linear(nn.Module):
-    """A score that is a sum of slopes times pixels."""
-
-    def __init__(self, side: int = 16) -> None:
-        super().__init__()
-        self.slopes = nn.Parameter(torch.randn(3, side, side, generator=torch.Generator().manual_seed(0)))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Scores, (N,)."""
-        return (self.slopes * images).flatten(1).sum(1)
-
-
-class TwoClasses(nn.Module):
-    """Logits (0, sign * (score - clean) / unit): the cross entropy of class 0 climbs just where the goal does."""
-
-    def __init__(self, model: nn.Module, images: Tensor, sign: float, unit: float) -> None:
-        super().__init__()
-        self.model, self.sign, self.unit = model, sign, unit
-        with torch.no_grad():
-            self.clean: Tensor = model(images)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits, (N, 2)."""
-        goal = self.sign * (self.model(images) - self.clean) / self.unit
-        return torch.stack([torch.zeros_like(goal), goal], dim=1)
-
-
-def ours(name: str, **options: object) -> Climb:
-    """An attack of this package."""
-
-    def climb(model: nn.Module, images: Tensor, sign: float, eps: float, steps: int, seed: int) -> Tensor:
-        objective = "raise" if sign > 0 else "lower"
-        attack = create_attack(name, eps=eps, steps=steps, seed=seed, objective=objective, **options)
-        return attack(model, images).images
-
-    return climb
-
-
-def of_foolbox(relative_step: float | None) -> Climb:
-    """foolbox's LinfPGD, its loss replaced by the score; None for our step."""
-
-    def climb(model: nn.Module, images: Tensor, sign: float, eps: float, steps: int, seed: int) -> Tensor:
-        import eagerpy
-        import foolbox
-
-        torch.manual_seed(seed)
-        attack = foolbox.attacks.LinfPGD(steps=steps, rel_stepsize=relative_step or 2.5 / steps, random_start=True)
-        attack.get_loss_fn = lambda *_: lambda inputs: eagerpy.astensor(sign * model(inputs.raw).sum())
-        wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
-        labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-        found: Tensor = attack.run(wrapped, images, foolbox.Misclassification(labels), epsilon=eps)
-        return found.detach()
-
-    return climb
-
-
-def of_torchattacks(step: float | None) -> Climb:
-    """torchattacks' PGD on two logits that stand for the score; None for our step."""
-
-    def climb(model: nn.Module, images: Tensor, sign: float, eps: float, steps: int, seed: int) -> Tensor:
-        import torchattacks
-
-        torch.manual_seed(seed)
-        unit = float(getattr(getattr(model, "scale", None), "span", 100.0))  # keeps the cross entropy from saturating
-        logits = TwoClasses(model, images, sign, unit).eval()
-        attack = torchattacks.PGD(logits, eps=eps, alpha=step or 2.5 * eps / steps, steps=steps, random_start=True)
-        labels = torch.zeros(len(images), dtype=torch.long, device=images.device)
-        found: Tensor = attack(images, labels)
-        return found.detach()
-
-    return climb
 
 
 def contenders() -> dict[str, Climb]:
@@ -126,36 +49,22 @@ def contenders() -> dict[str, Climb]:
         },
     }
     for package, climbs in peers.items():
-        if importlib.util.find_spec(package) is None:
-            print(f"{package} is not installed and left out; `pip install {package}` adds it.\n")
+        if not installed(package):
+            print(f"{package} is not installed and left out; `make peers` makes an environment that has it.\n")
             continue
         found |= climbs
     return found
 
 
-def check_on_a_linear_score(name: str, climb: Climb) -> None:
-    """Refuses an adapter that does not climb the score it is given."""
-    model = Linear().eval()
-    images = torch.full((2, 3, 16, 16), 0.5)
-    best = float(4 / 255 * model.slopes.detach().abs().sum())
-    with frozen_weights(model):
-        for sign in (-1.0, 1.0):
-            moved = sign * (model(climb(model, images, sign, 4 / 255, LINEAR_STEPS, 0)) - model(images)) / best
-            if not (moved > LEAST_LINEAR).all():
-                raise SystemExit(f"{name} moves a linear score by {moved.min():.3f} of what it should; not compared.")
-
-
 def changes(model: nn.Module, images: Tensor, climb: Climb, eps: float, steps: int, seed: int) -> Tensor:
     """The larger 8-bit score change of both directions, (N,)."""
     ball = LinfBall(eps)
-    with torch.no_grad():
-        clean = model(images)
+    clean = scores_of(model, images)
     found = []
     with frozen_weights(model):
         for sign in (-1.0, 1.0):
             adversarial = ball.project(climb(model, images, sign, eps, steps, seed), images)
-            with torch.no_grad():
-                found.append((model(ball.to_8bit(adversarial, images)) - clean).abs())
+            found.append((scores_of(model, ball.to_8bit(adversarial, images)) - clean).abs())
     return torch.stack(found).amax(0)
 
 

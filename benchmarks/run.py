@@ -1,131 +1,116 @@
-"""Measures speed: NT steps and attacks against plain training and bare gradients, as ratios within one run.
+"""Measures speed and memory, section by section, into one file of JSON; prints Markdown.
 
-Every variant runs once a round, round after round, so that what the machine does meanwhile hits all alike; the
-median over rounds counts. `--quick` takes small sizes and few rounds. Prints Markdown, writes JSON beside it.
+    python -m benchmarks.run --out runs/bench.json
+    python -m benchmarks.run --out runs/bench.json --only nt-step --models hyperiqa-full
+
+What the file holds already is not measured again, so a long run can be cut into pieces: the same file, other sections.
+`--quick` takes small sizes and shows in a minute that every section works.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from collections.abc import Callable
+import importlib
+import sys
+import traceback
 from pathlib import Path
-from statistics import median, quantiles
+from time import perf_counter
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from robustiqa.attacks import create_attack
-from robustiqa.core.attack import clean_pass
-from robustiqa.core.model import QualityModel
-from robustiqa.core.run_folder import environment
-from robustiqa.defenses.norm_regularization import (
-    CentralDifference,
-    DoubleBackward,
-    FiniteDifference,
-    NormEstimator,
-    NormRegularization,
-)
-from robustiqa.models import create_model
+from benchmarks.cases import CASES, QUICK, Plan, Settings
+from benchmarks.rendering import part
+from benchmarks.store import Group, SkippedError, Store, describe_machine
+from benchmarks.timing import Effort
 
-Work = Callable[[], object]
-
-
-def plain_step(model: QualityModel, images: Tensor, mos: Tensor) -> Work:
-    """One undefended training step without the optimizer: 3 units."""
-
-    def work() -> None:
-        model.zero_grad()
-        torch.autograd.backward(F.l1_loss(model(images), mos))
-
-    return work
+SECTIONS = {
+    "startup": "benchmarks.startup",
+    "nt-step": "benchmarks.nt_step",
+    "attack-rate": "benchmarks.attack_rate",
+    "peers": "benchmarks.peer_rate",
+    "loader": "benchmarks.loader",
+    "scoring": "benchmarks.scoring",
+    "report": "benchmarks.report_time",
+    "memory": "benchmarks.memory",
+    "two-processes": "benchmarks.two_processes",
+}
+PEERS = Path(".venv-peers/bin/python")
+OUT, QUICK_OUT = Path("runs/bench.json"), Path("runs/bench-quick.json")
+QUICK_EFFORT = Effort(rounds=1, warm_up=False)
 
 
-def nt_step(model: QualityModel, images: Tensor, mos: Tensor, estimator: NormEstimator) -> Work:
-    """The same with NT."""
-    nt = NormRegularization(estimator=estimator, weight=1e-3)
-
-    def work() -> None:
-        model.zero_grad()
-        scores, penalty = nt(model, images)
-        torch.autograd.backward(F.l1_loss(scores, mos) + penalty)
-
-    return work
+def plan_of(section: str) -> Plan:
+    """What a section measures."""
+    plan: Plan = importlib.import_module(SECTIONS[section]).plan
+    return plan
 
 
-def published_step(model: QualityModel, images: Tensor, mos: Tensor) -> Work:
-    """The released schedule: 3 forward passes, an input gradient, 3 full backward passes: 10 units."""
-
-    def work() -> None:
-        model.zero_grad()
-        loss = F.l1_loss(model(images), mos)
-        leaf = images.clone().requires_grad_()
-        scores = model(leaf)
-        (gradient,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True)
-        moved = model(images + 0.01 * model.input_std[:, None, None] * gradient.sign())
-        torch.autograd.backward(loss + 1e-3 * 0.5 * ((moved - scores) / 0.01).square().mean())
-
-    return work
-
-
-def measure(works: dict[str, Work], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each work in each round, after one round of warm-up."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(rounds + 1):
-        for name, work in works.items():
-            start = time.perf_counter()
-            work()
-            if number:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
+def fill(store: Store, sections: list[str], settings: Settings) -> list[str]:
+    """Measures what the file lacks; returns the names of groups that failed, whose errors stand on stderr."""
+    failed = []
+    for section in sections:
+        for planned in plan_of(section)(settings):
+            if store.has(section, planned.name):
+                continue
+            _say(f"{section}: {planned.name} ... ")
+            start = perf_counter()
+            try:
+                group = planned.run()
+            except SkippedError as why:
+                group = Group(planned.name, skipped=str(why))
+            except Exception:  # the others may still be measured
+                _say(f"failed\n{traceback.format_exc()}")
+                failed.append(f"{section}: {planned.name}")
+                continue
+            store.put(section, group)
+            _say(f"skipped, {group.skipped}\n" if group.skipped else f"{perf_counter() - start:.0f} s\n")
+    return failed
 
 
-def table(title: str, seconds: dict[str, list[float]], unit: str) -> str:
-    """Median seconds, spread, and ratio to `unit`."""
-    lines = [f"## {title}", "", f"| variant | seconds | middle half | ratio to {unit} |", "|---|---|---|---|"]
-    for name, times in seconds.items():
-        low, _, high = quantiles(times, n=4) if len(times) > 1 else (times[0],) * 3
-        ratio = median(times) / median(seconds[unit])
-        lines.append(f"| {name} | {median(times):.3f} | {low:.3f} to {high:.3f} | {ratio:.2f} |")
-    return "\n".join([*lines, ""])
+def _say(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
-def main() -> None:
-    """Runs all measurements."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
-    parser.add_argument("--backbone", default="mobilenetv2_100")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench.json"))
-    options = parser.parse_args()
-    batch, rounds = (2, 3) if options.quick else (16, 9)
-    images, mos = torch.rand(batch, 3, 224, 224), torch.rand(batch) * 100
-    found: dict[str, dict[str, list[float]]] = {}
-    for layout in (torch.contiguous_format, torch.channels_last):
-        model = create_model("hyperiqa", backbone=options.backbone).train().to(memory_format=layout)
-        title = f"Training step, {options.backbone}, batch {batch}, {str(layout).removeprefix('torch.')}"
-        steps = {
-            "plain": plain_step(model, images, mos),
-            "finite difference": nt_step(model, images, mos, FiniteDifference()),
-            "central difference": nt_step(model, images, mos, CentralDifference()),
-            "double backward": nt_step(model, images, mos, DoubleBackward()),
-            "published schedule": published_step(model, images, mos),
-        }
-        found[title] = measure(steps, rounds)
-        print(table(title, found[title], "plain"))
-    model = create_model("hyperiqa", backbone=options.backbone).to(memory_format=torch.channels_last)
-    attack = create_attack("ifgsm", eps="4/255", steps=10, objective="lower")
-    attacks: dict[str, Work] = {
-        "10 bare gradients": lambda: [clean_pass(model, images) for _ in range(10)],
-        "I-FGSM, 10 steps": lambda: attack(model, images),
-    }
-    title = f"Attack, {options.backbone}, batch {batch}"
-    found[title] = measure(attacks, max(rounds // 3, 2))
-    print(table(title, found[title], "10 bare gradients"))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {"environment": environment(), "threads": torch.get_num_threads(), "seconds": found}
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small sizes; shows that everything works")
+    parser.add_argument("--only", action="append", choices=SECTIONS, help="a section; repeatable; default all")
+    parser.add_argument("--again", action="append", choices=SECTIONS, default=[], help="measure a section anew")
+    parser.add_argument(
+        "--models", action="append", choices=[*CASES, *QUICK], default=[], help="whose steps to time; repeatable"
+    )
+    parser.add_argument("--data", default="builtin", help="dataset that the loader reads, as in robustiqa train")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=Effort.rounds, help="at most, of each group")
+    parser.add_argument("--seconds", type=float, default=Effort.seconds, help="after which a group begins no round")
+    parser.add_argument("--peers", type=Path, default=PEERS, help="Python that has torchattacks and foolbox")
+    parser.add_argument("--out", type=Path, help=f"default {OUT}, with --quick {QUICK_OUT}")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures and prints."""
+    options = parse(arguments)
+    settings = Settings(
+        quick=options.quick,
+        device=options.device,
+        models=tuple(options.models),
+        data=options.data,
+        peers=str(options.peers.absolute()) if options.peers.is_file() else "",
+        effort=QUICK_EFFORT if options.quick else Effort(options.rounds, seconds=options.seconds),
+    )
+    device = torch.cuda.get_device_name(options.device) if options.device != "cpu" else "cpu"
+    shared = {"quick": options.quick, "device": device, "threads": torch.get_num_threads()}
+    path = options.out or (QUICK_OUT if options.quick else OUT)
+    store = Store(path, shared, describe_machine())
+    for section in options.again:
+        store.forget(section)
+    failed = fill(store, options.only or list(SECTIONS), settings)
+    print(part(path.stem, store.measurements()))
+    if failed:
+        raise SystemExit(f"{len(failed)} failed: {'; '.join(failed)}.")
 
 
 if __name__ == "__main__":
