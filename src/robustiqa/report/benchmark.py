@@ -1,0 +1,118 @@
+"""The report of benchmarks: each shows what its file asks for, all of them on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from robustiqa.core.errors import InputError
+from robustiqa.evaluation.summary import SAMPLES
+from robustiqa.evaluation.views import Evaluation
+from robustiqa.report.attack_report import NO_LIMIT
+from robustiqa.report.benchmark_study import BenchmarkStudy, benchmark_study
+from robustiqa.report.benchmark_tables import attack_tables, clean_table, white_black_table
+from robustiqa.report.captions import method, photographs, quick_note
+from robustiqa.report.diagnostics import checks
+from robustiqa.report.figures import Figure
+from robustiqa.report.findings import flag_sentences
+from robustiqa.report.html import Report, facts
+from robustiqa.report.observations import observation_sentences, observations_table
+from robustiqa.report.tables import Table
+
+
+@dataclass(frozen=True)
+class View:
+    """What one word in `show` puts on the page."""
+
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    sentences: tuple[str, ...] = ()
+
+
+def _clean(read: BenchmarkStudy) -> View:
+    return View(tables=(clean_table(read),))
+
+
+def _attacks(read: BenchmarkStudy) -> View:
+    return View(tables=tuple(attack_tables(read)))
+
+
+def _observations(read: BenchmarkStudy) -> View:
+    gains = white_black_table(read)
+    tables = (observations_table(read), *([] if gains is None else [gains]))
+    return View(tables=tables, sentences=tuple(observation_sentences(read)))
+
+
+VIEWS: Mapping[str, Callable[[BenchmarkStudy], View]] = {
+    "clean": _clean,
+    "attacks": _attacks,
+    "observations": _observations,
+}
+
+
+def benchmark_report(found: Sequence[Evaluation], title: str = "", *, samples: int = SAMPLES, seed: int = 0) -> Report:
+    """Makes one page of everything that benchmarks show.
+
+    Args:
+        found: Evaluations with the notes of `robustiqa.experiments.benchmark_notes`, in the order of the page.
+        title: Of the page; that of the benchmark where there is one.
+        samples: Bootstrap resamples.
+        seed: Of the resamples.
+
+    Raises:
+        InputError: if there is none, it holds no records, or they are unfinished or not finite.
+    """
+    if not found:
+        raise InputError("a report of benchmarks needs at least one.")
+    parts = [_Part.of(benchmark_study(evaluation, samples=samples, seed=seed)) for evaluation in found]
+    titles = list(dict.fromkeys(part.title for part in parts))
+    studies = [part.read.study for part in parts]
+    said = [sentence for part in parts for sentence in part.sentences]
+    return Report(
+        title=(title or "; ".join(titles)) + quick_note(studies[0]),
+        subtitle="; ".join(dict.fromkeys(photographs(study) for study in studies)) + ".",
+        findings=(*dict.fromkeys(said), NO_LIMIT),
+        keys=(),
+        tables=tuple(table for part in parts for table in part.tables),
+        figures=tuple(figure for part in parts for figure in part.figures),
+        gallery=(),
+        commands=(),
+        method=tuple(dict.fromkeys(sentence for study in studies for sentence in method(study))),
+        facts=tuple(dict.fromkeys(fact for study in studies for fact in facts(study))),
+        flags=tuple(dict.fromkeys(flag for study in studies for flag in study.diagnosis.flags)),
+        explorer=None,
+        checks=checks(studies, [part.title for part in parts]),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one evaluation gives to the page, names made its own."""
+
+    read: BenchmarkStudy
+    title: str
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+    sentences: tuple[str, ...]
+
+    @staticmethod
+    def of(read: BenchmarkStudy) -> _Part:
+        views = [VIEWS[name](read) for name in read.notes["show"]]
+        name, title = str(read.notes["experiment"]), str(read.notes["title"])
+        return _Part(
+            read,
+            title,
+            tuple(
+                replace(table, name=f"{name}-{table.name}", title=f"{title}: {table.title}")
+                for view in views
+                for table in view.tables
+            ),
+            tuple(replace(figure, title=f"{title}: {figure.title}") for view in views for figure in view.figures),
+            tuple(_sentences(read, views)),
+        )
+
+
+def _sentences(read: BenchmarkStudy, views: Sequence[View]) -> Iterator[str]:
+    for view in views:
+        yield from view.sentences
+    yield from flag_sentences(read.study)
