@@ -49,10 +49,18 @@ def evaluation(count: int = 60, *, moved: float = 7.0, correlation: float = 0.78
         "base-2": (16.0, 0.79, 26.0),
         "nt-2": (14.5, correlation, moved + 1),
     }
-    attacks = more.pop("attacks", (FGSM_LABEL, IFGSM_LABEL))
-    return synthetic(count, models=models, attacks=attacks, info=notes(**more))
+    attacks, transfer = more.pop("attacks", (FGSM_LABEL, IFGSM_LABEL)), more.pop("transfer", False)
+    return synthetic(count, models=models, attacks=attacks, transfer=transfer, info=notes(**more))
 
 
 def read(count: int = 60, **options: Any) -> BenchmarkStudy:
     """The same, read with few resamples."""
     return benchmark_study(evaluation(count, **options), samples=200)
+
+
+def varied(**more: Any) -> BenchmarkStudy:
+    """One model at three values of the penalty's weight."""
+    labels = {"0": "base-1", "1e-07": "nt-2", "2e-07": "nt-1"}
+    columns = [{"model": "alpha", "title": "Alpha", "name": name, "labels": [label]} for name, label in labels.items()]
+    said = {"varied": "penalty.weight", "columns": columns, "show": ["sweep"], **more}
+    return benchmark_study(evaluation(**said), samples=200)

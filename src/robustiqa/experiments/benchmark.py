@@ -16,7 +16,7 @@ from robustiqa.evaluation.measures import MEASURES
 from robustiqa.experiments.attack_plan import AttackPlan, PhotoSet
 from robustiqa.experiments.attack_plan_spec import attack_plan_from_dict, file_names
 from robustiqa.experiments.subjects_spec import DEFAULT, Subjects, load_subjects
-from robustiqa.report.benchmark import VIEWS
+from robustiqa.report.benchmark_views import VIEWS
 from robustiqa.training.spec import TrainingSpec
 
 QUICK_PHOTOS = 32
@@ -58,6 +58,7 @@ class Benchmark:
         subjects: Models, sources and fits.
         values: Of its sets of photographs and attacks, as a plan of attacks has them.
         clean: Whether every photograph of the test part is scored, attacked or not.
+        transfer: Whether every model also scores what was found on each of the others.
         sweep: What is varied, or None: the pair that was chosen.
         reported: Measure to attack to model to numbers, printed beside what is measured.
         source: Where the reported numbers stand.
@@ -73,6 +74,7 @@ class Benchmark:
     subjects: Subjects
     values: Values
     clean: bool = False
+    transfer: bool = False
     sweep: Sweep | None = None
     reported: Values = field(default_factory=dict)
     source: str = ""
@@ -128,7 +130,7 @@ def benchmark_from_dict(name: str, values: Values) -> Benchmark:
         SpecError: naming the first unknown or missing field, or what does not fit together.
     """
     needed = ("title", "models", "show")
-    optional = ("subjects", "clean", "sweep", "reported", "source", "order", "quick_photos", *OF_A_PLAN)
+    optional = ("subjects", "clean", "transfer", "sweep", "reported", "source", "order", "quick_photos", *OF_A_PLAN)
     known = [*needed, *optional]
     unknown = [field for field in values if field not in known]
     if unknown:
@@ -145,6 +147,7 @@ def benchmark_from_dict(name: str, values: Values) -> Benchmark:
         subjects=subjects,
         values={part: values[part] for part in OF_A_PLAN if part in values},
         clean=bool(values.get("clean", False)),
+        transfer=bool(values.get("transfer", False)),
         sweep=_sweep(values["sweep"]) if "sweep" in values else None,
         reported=_reported(values.get("reported", {}), subjects),
         source=str(values.get("source", "")),

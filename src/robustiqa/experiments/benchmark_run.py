@@ -37,6 +37,8 @@ from robustiqa.models.weights import state_hash
 
 PART = "test"
 WHOLE_PHOTOGRAPHS = "whole"
+MODELS_HELD = 8  # in memory
+TRANSFER = "transfer"  # where records of what several models scored are kept
 
 
 @dataclass(frozen=True)
@@ -106,20 +108,27 @@ class _Job:
     run: Run | None
     crop: int | None
     photos: int | None
+    others: tuple[Entrant, ...] = ()  # that score what is found
 
     @property
-    def identity(self) -> tuple[str, int | None, str, str]:
+    def identity(self) -> tuple[str, str, int | None, str, str]:
         label, goal = (CLEAN, CLEAN) if self.run is None else (self.run.attack.label, self.run.goal)
-        return self.entrant.label, self.crop, label, goal
+        return self.entrant.label, self.owner, self.crop, label, goal
+
+    @property
+    def owner(self) -> str:
+        """Of the records."""
+        return TRANSFER if self.others else self.entrant.model
 
 
 def _jobs(task: _Task) -> Iterator[_Job]:
     for entrant in task.entrants:
+        others = tuple(other for other in task.entrants if task.benchmark.transfer and other != entrant)
         if task.benchmark.clean or not task.plan.sets:
             yield _Job(entrant, None, None, None)
         for photos in task.plan.sets:
             for run in task.plan.runs(photos):
-                yield _Job(entrant, run, photos.crop, photos.photos)
+                yield _Job(entrant, run, photos.crop, photos.photos, others)
 
 
 class _Work:
@@ -128,7 +137,7 @@ class _Work:
     def __init__(self, part: Dataset, place: Place, quick: bool) -> None:
         self.part, self.place, self.quick = part, place, quick
         self._stores: dict[tuple[str, int | None], Kept] = {}
-        self._load = lru_cache(maxsize=2)(load_model)
+        self._load = lru_cache(maxsize=MODELS_HELD)(load_model)
 
     def check(self) -> None:
         """Refuses kept records of other photographs, and a quick run among results."""
@@ -159,7 +168,7 @@ class _Work:
 
     def units(self, tasks: Sequence[_Task]) -> list[Unit]:
         """What all tasks ask for, each once, on the largest number of photographs."""
-        largest: dict[tuple[str, int | None, str, str], _Job] = {}
+        largest: dict[tuple[str, str, int | None, str, str], _Job] = {}
         for job in (job for task in tasks for job in _jobs(task)):
             other = largest.get(job.identity)
             if other is None or (other.photos is not None and (job.photos is None or job.photos > other.photos)):
@@ -167,18 +176,19 @@ class _Work:
         return [self._unit(job) for job in largest.values()]
 
     def _unit(self, job: _Job) -> Unit:
-        label, crop, attack, goal = job.identity
-        name = spec_hash({"model": label, "crop": crop, "attack": attack, "goal": goal, "photos": job.photos})
+        label, _, crop, attack, goal = job.identity
+        said = {"model": label, "crop": crop, "attack": attack, "goal": goal, "photos": job.photos}
+        name = spec_hash({**said, **({"others": [one.label for one in job.others]} if job.others else {})})
         return Unit(name, self._is_kept(job), self._attacking(job, name))
 
     def _is_kept(self, job: _Job) -> Callable[[], bool]:
-        label, _, attack, goal = job.identity
-        photos = self.photographs(job.crop, job.photos)
-        wanted = {photo.key for photo in photos}
+        label, _, _, attack, goal = job.identity
+        wanted = {photo.key for photo in self.photographs(job.crop, job.photos)}
+        scorers = [label, *(other.label for other in job.others)]
 
         def done() -> bool:
-            kept = self.store(job.entrant.model, job.crop).read()
-            return kept is not None and label in kept.models and wanted <= kept.keys(label, attack, goal)
+            kept = self.store(job.owner, job.crop).read()
+            return kept is not None and all(wanted <= kept.keys(one, attack, goal, label) for one in scorers)
 
         return done
 
@@ -188,10 +198,12 @@ class _Work:
             said = "clean scores" if job.run is None else f"{job.run.attack.label}, {job.run.goal}"
             self.place.tell(f"{said}: {label}")
             found = evaluate(
-                {label: self._model(job)},
+                {entrant.label: self._model(entrant, job) for entrant in (job.entrant, *job.others)},
                 self.photographs(job.crop, job.photos),
                 () if job.run is None else (job.run.attack,),
-                folder=self.place.folder / "evaluation" / job.entrant.model / name,
+                folder=self.place.folder / "evaluation" / job.owner / name,
+                transfer=bool(job.others),
+                attacked=[label] if job.others else None,
                 batch_size=self.place.batch_size,
                 device=self.place.device,
                 small="pad",
@@ -199,19 +211,19 @@ class _Work:
                 progress=self.place.progress,
             )
             where = f"{self.place.device}, {torch.get_num_threads()} threads, batches of {self.place.batch_size}"
-            store = self.store(job.entrant.model, job.crop)
+            store = self.store(job.owner, job.crop)
             store.add(found, label, lambda notes: {"where": where, **notes, **self._mark})
 
         return attack
 
-    def _model(self, job: _Job) -> QualityModel:
-        model = self._load(job.entrant.file())
-        store = self.store(job.entrant.model, job.crop)
+    def _model(self, entrant: Entrant, job: _Job) -> QualityModel:
+        model = self._load(entrant.file())
+        store = self.store(job.owner, job.crop)
         kept = store.read()
-        known = None if kept is None else kept.info["models"].get(job.entrant.label)
+        known = None if kept is None else kept.info["models"].get(entrant.label)
         if known is not None and known["state"] != state_hash(model):
             raise SpecError(
-                f"{store.folder} holds records of other weights of {job.entrant.label!r}; choose another folder "
+                f"{store.folder} holds records of other weights of {entrant.label!r}; choose another folder "
                 "to keep records in."
             )
         return model
@@ -231,15 +243,17 @@ class _Work:
         records: list[Record] = []
         models: dict[str, Any] = {}
         where: dict[str, None] = {}
+        labels = [entrant.label for entrant in task.entrants]
         for entrant in task.entrants:
-            kept = self.store(entrant.model, crop).read()
+            kept = self.store(TRANSFER if task.benchmark.transfer else entrant.model, crop).read()
             assert kept is not None
             shown = (
                 record
                 for record in kept.records
-                if record.scored_by == entrant.label and record.key in met.get((record.attack, record.goal), ())
+                if (record.scored_by, record.attacked_on in labels) == (entrant.label, True)
+                and record.key in met.get((record.attack, record.goal), ())
             )
-            records += sorted(shown, key=lambda record: (rank[record.attack, record.goal], record.key))
+            records += sorted(shown, key=lambda r: (labels.index(r.attacked_on), rank[r.attack, r.goal], r.key))
             models[entrant.label] = kept.info["models"][entrant.label]
             where[str(kept.info["info"]["where"])] = None
         dataset = self.photographs(crop, None)

@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from robustiqa.core.errors import InputError
 from robustiqa.evaluation.summary import SAMPLES
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.report.attack_report import NO_LIMIT
+from robustiqa.report.benchmark_figures import renamed
 from robustiqa.report.benchmark_study import BenchmarkStudy, benchmark_study
-from robustiqa.report.benchmark_tables import attack_tables, clean_table, white_black_table
+from robustiqa.report.benchmark_views import VIEWS, View
 from robustiqa.report.captions import method, photographs, quick_note
 from robustiqa.report.diagnostics import checks
 from robustiqa.report.figures import Figure
 from robustiqa.report.findings import flag_sentences
 from robustiqa.report.html import Report, facts
-from robustiqa.report.observations import observation_sentences, observations_table
 from robustiqa.report.tables import Table
-
-
-@dataclass(frozen=True)
-class View:
-    """What one word in `show` puts on the page."""
-
-    tables: tuple[Table, ...] = ()
-    figures: tuple[Figure, ...] = ()
-    sentences: tuple[str, ...] = ()
-
-
-def _clean(read: BenchmarkStudy) -> View:
-    return View(tables=(clean_table(read),))
-
-
-def _attacks(read: BenchmarkStudy) -> View:
-    return View(tables=tuple(attack_tables(read)))
-
-
-def _observations(read: BenchmarkStudy) -> View:
-    gains = white_black_table(read)
-    tables = (observations_table(read), *([] if gains is None else [gains]))
-    return View(tables=tables, sentences=tuple(observation_sentences(read)))
-
-
-VIEWS: Mapping[str, Callable[[BenchmarkStudy], View]] = {
-    "clean": _clean,
-    "attacks": _attacks,
-    "observations": _observations,
-}
 
 
 def benchmark_report(found: Sequence[Evaluation], title: str = "", *, samples: int = SAMPLES, seed: int = 0) -> Report:
@@ -107,7 +77,11 @@ class _Part:
                 for view in views
                 for table in view.tables
             ),
-            tuple(replace(figure, title=f"{title}: {figure.title}") for view in views for figure in view.figures),
+            tuple(
+                replace(renamed(figure, f"{name}-{figure.name}"), title=f"{title}: {figure.title}")
+                for view in views
+                for figure in view.figures
+            ),
             tuple(_sentences(read, views)),
         )
 
