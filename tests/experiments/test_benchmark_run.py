@@ -18,10 +18,12 @@ from robustiqa.core.model import QualityModel
 from robustiqa.core.tensor_files import write_tensors
 from robustiqa.evaluation.records import Record
 from robustiqa.experiments.benchmark import Benchmark, benchmark_from_dict
+from robustiqa.experiments.benchmark_pages import load_pages
 from robustiqa.experiments.benchmark_run import Found, run_benchmarks
 from robustiqa.experiments.comparison import Comparison
 from robustiqa.experiments.declared import load_benchmarks
 from robustiqa.experiments.reproduction import Place
+from robustiqa.experiments.results import build_results
 from robustiqa.experiments.subjects_spec import Fit, Subject, Subjects
 from robustiqa.report.benchmark import benchmark_report
 from robustiqa.training.loop import RunOptions
@@ -271,3 +273,19 @@ def test_the_shipped_benchmarks_say_what_they_are_and_can_be_planned(tmp_path: P
             for photos in plan.sets:
                 assert plan.runs(photos)
                 assert photos.photos is not None and (not version.quick or photos.photos <= one.quick_photos)
+
+
+def test_kept_records_are_enough_to_make_the_page_again(tmp_path: Path, toys: Toys) -> None:
+    few = [{"name": "few", "photos": 2, "attacks": [{"name": "fgsm"}]}]
+    benchmarks = (replace(toy(), order=2), replace(toy(sets=few, transfer=True), name="crossed", order=1))
+    kept = tmp_path / "results" / "paper"
+    found, _ = run(tmp_path / "run", *benchmarks, kept=kept)
+    assert load_pages(kept) == [*found[1].sets, *found[0].sets]
+    (kept / "notes.md").write_text("# How it was run")
+    results = build_results(tmp_path / "results")
+    assert "# How it was run" in results.page
+    assert "Observation 4" in results.page
+    before = files(kept)
+    run(tmp_path / "run", *benchmarks, kept=kept)
+    assert files(kept) == before
+    assert str(tmp_path) not in "".join(path.read_text() for path in kept.rglob("*.json"))

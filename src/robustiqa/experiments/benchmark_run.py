@@ -19,13 +19,14 @@ from robustiqa.core.errors import SpecError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.run_folder import spec_hash
 from robustiqa.datasets.center_crop import center_crops
-from robustiqa.evaluation.records import CLEAN, Record
+from robustiqa.evaluation.records import CLEAN
 from robustiqa.evaluation.run import evaluate
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.experiments.attack_plan import AttackPlan, PhotoSet, Run
 from robustiqa.experiments.benchmark import Benchmark
 from robustiqa.experiments.benchmark_models import Column, Entrant, Workshop
 from robustiqa.experiments.benchmark_notes import benchmark_notes
+from robustiqa.experiments.benchmark_pages import Met, Page
 from robustiqa.experiments.comparison import QUICK_PHOTOS
 from robustiqa.experiments.comparison_evaluation import Stage, fewer
 from robustiqa.experiments.kept import Kept
@@ -157,7 +158,7 @@ class _Work:
     def store(self, model: str, crop: int | None) -> Kept:
         """Where a model's records are kept."""
         if (model, crop) not in self._stores:
-            name = WHOLE_PHOTOGRAPHS if crop is None else f"crop-{crop}"
+            name = _kind(crop)
             self._stores[model, crop] = Kept(self.place.kept / model / name, self.place.folder / LOCKS / model / name)
         return self._stores[model, crop]
 
@@ -212,7 +213,8 @@ class _Work:
             )
             where = f"{self.place.device}, {torch.get_num_threads()} threads, batches of {self.place.batch_size}"
             store = self.store(job.owner, job.crop)
-            store.add(found, label, lambda notes: {"where": where, **notes, **self._mark})
+            plain = Evaluation(found.records, {**found.info, "attacks": found.attacks})  # labels: no paths of files
+            store.add(plain, label, lambda notes: {"where": where, **notes, **self._mark})
 
         return attack
 
@@ -235,44 +237,45 @@ class _Work:
 
     def _assembled(self, task: _Task, crop: int | None) -> Evaluation:
         sets = [photos for photos in task.plan.sets if photos.crop == crop]
-        met = _met(task.plan, sets, lambda photos: {photo.key for photo in self.photographs(crop, photos.photos)})
         everything = (task.benchmark.clean and crop is None) or not sets
-        scored = {photo.key for photo in self.part} if everything else set().union(*met.values())
-        met = {(CLEAN, CLEAN): scored, **met}
-        rank = {run: at for at, run in enumerate(met)}
-        records: list[Record] = []
-        models: dict[str, Any] = {}
-        where: dict[str, None] = {}
-        labels = [entrant.label for entrant in task.entrants]
-        for entrant in task.entrants:
-            kept = self.store(TRANSFER if task.benchmark.transfer else entrant.model, crop).read()
-            assert kept is not None
-            shown = (
-                record
-                for record in kept.records
-                if (record.scored_by, record.attacked_on in labels) == (entrant.label, True)
-                and record.key in met.get((record.attack, record.goal), ())
-            )
-            records += sorted(shown, key=lambda r: (labels.index(r.attacked_on), rank[r.attack, r.goal], r.key))
-            models[entrant.label] = kept.info["models"][entrant.label]
-            where[str(kept.info["info"]["where"])] = None
+        met = _met(task.plan, sets)
+        scored = None if everything else max((one.photos for one in met if one.photos is not None), default=None)
+        if any(one.photos is None for one in met):
+            scored = None
+        owners = {one.label: TRANSFER if task.benchmark.transfer else one.model for one in task.entrants}
         dataset = self.photographs(crop, None)
-        notes = benchmark_notes(task.benchmark, task.columns, task.plan, sets)
-        info = {
-            "models": models,
-            "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint(), "n": len(scored)},
-            "attacks": list(dict.fromkeys(attack for attack, _ in met if attack != CLEAN)),
-            "info": {**notes, "where": "; ".join(where)},
-        }
-        return Evaluation(tuple(records), info)
+        page = Page(
+            task.benchmark.name,
+            task.benchmark.order,
+            {label: f"{owner}/{_kind(crop)}" for label, owner in owners.items()},
+            (Met(CLEAN, CLEAN, scored), *met),
+            {
+                "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint()},
+                "attacks": list(dict.fromkeys(one.attack for one in met)),
+                "info": benchmark_notes(task.benchmark, task.columns, task.plan, sets),
+            },
+        )
+        crops = list(dict.fromkeys(photos.crop for photos in task.plan.sets)) or [None]
+        page.write(self.place.kept, crops.index(crop))
+        return page.evaluation(self._read)
+
+    def _read(self, store: str) -> Evaluation:
+        kept = Kept(self.place.kept / store, self.place.folder / LOCKS / store).read()
+        assert kept is not None
+        return kept
 
 
-def _met(
-    plan: AttackPlan, sets: Sequence[PhotoSet], keys: Callable[[PhotoSet], set[str]]
-) -> dict[tuple[str, str], set[str]]:
-    """Attack and goal to the photographs that met them, in the order of the plan."""
-    found: dict[tuple[str, str], set[str]] = {}
+def _kind(crop: int | None) -> str:
+    return WHOLE_PHOTOGRAPHS if crop is None else f"crop-{crop}"
+
+
+def _met(plan: AttackPlan, sets: Sequence[PhotoSet]) -> list[Met]:
+    """What met each attack and goal, in the order of the plan; the most where sets share one."""
+    found: dict[tuple[str, str], Met] = {}
     for photos in sets:
         for run in plan.runs(photos):
-            found.setdefault((run.attack.label, run.goal), set()).update(keys(photos))
-    return found
+            here = Met(run.attack.label, run.goal, photos.photos)
+            other = found.setdefault((here.attack, here.goal), here)
+            if other.photos is not None and (here.photos is None or here.photos > other.photos):
+                found[here.attack, here.goal] = here
+    return list(found.values())
