@@ -98,6 +98,14 @@ def test_a_page_holds_the_parts_of_several_benchmarks_under_their_titles() -> No
     assert made.html() == benchmark_report([one, other], "Both", samples=50).html()
 
 
+def test_two_parts_of_one_benchmark_have_names_of_their_own_and_facts_stand_once() -> None:
+    made = benchmark_report([evaluation(show=["clean"]), evaluation(show=["clean"])], samples=20)
+    assert [table.name for table in made.tables] == ["made-up-clean", "made-up-2-clean"]
+    titles_of_facts = [title for title, _ in made.facts]
+    assert titles_of_facts == list(dict.fromkeys(titles_of_facts))
+    assert all(len(set(told)) == len(told) for _, told in made.facts)
+
+
 def test_a_quick_run_says_so_in_every_table() -> None:
     made = benchmark_report([evaluation(quick=True)], samples=50)
     assert "quick run, not a result" in made.title

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from robustiqa.core.errors import InputError
+from robustiqa.evaluation.study import Study
 from robustiqa.evaluation.summary import SAMPLES
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.report.attack_report import NO_LIMIT
@@ -16,7 +17,7 @@ from robustiqa.report.captions import method, photographs, quick_note
 from robustiqa.report.diagnostics import checks
 from robustiqa.report.figures import Figure
 from robustiqa.report.findings import flag_sentences
-from robustiqa.report.html import Report, facts
+from robustiqa.report.html import Facts, Report, facts
 from robustiqa.report.tables import Table
 
 
@@ -34,7 +35,8 @@ def benchmark_report(found: Sequence[Evaluation], title: str = "", *, samples: i
     """
     if not found:
         raise InputError("a report of benchmarks needs at least one.")
-    parts = [_Part.of(benchmark_study(evaluation, samples=samples, seed=seed)) for evaluation in found]
+    read = [benchmark_study(evaluation, samples=samples, seed=seed) for evaluation in found]
+    parts = [_Part.of(one, name) for one, name in zip(read, _names(read), strict=True)]
     titles = list(dict.fromkeys(part.title for part in parts))
     studies = [part.read.study for part in parts]
     said = [sentence for part in parts for sentence in part.sentences]
@@ -48,7 +50,7 @@ def benchmark_report(found: Sequence[Evaluation], title: str = "", *, samples: i
         gallery=(),
         commands=(),
         method=tuple(dict.fromkeys(sentence for study in studies for sentence in method(study))),
-        facts=tuple(dict.fromkeys(fact for study in studies for fact in facts(study))),
+        facts=_facts(studies),
         flags=tuple(dict.fromkeys(flag for study in studies for flag in study.diagnosis.flags)),
         explorer=None,
         checks=checks(studies, [part.title for part in parts]),
@@ -66,9 +68,9 @@ class _Part:
     sentences: tuple[str, ...]
 
     @staticmethod
-    def of(read: BenchmarkStudy) -> _Part:
-        views = [VIEWS[name](read) for name in read.notes["show"]]
-        name, title = str(read.notes["experiment"]), str(read.notes["title"])
+    def of(read: BenchmarkStudy, name: str) -> _Part:
+        views = [VIEWS[view](read) for view in read.notes["show"]]
+        title = str(read.notes["title"])
         return _Part(
             read,
             title,
@@ -84,6 +86,24 @@ class _Part:
             ),
             tuple(_sentences(read, views)),
         )
+
+
+def _names(read: Sequence[BenchmarkStudy]) -> Iterator[str]:
+    """Of each part: its experiment's, with a number from the second part of one on."""
+    seen: dict[str, int] = {}
+    for one in read:
+        name = str(one.notes["experiment"])
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name}-{seen[name]}"
+
+
+def _facts(studies: Sequence[Study]) -> Facts:
+    """Models, dataset and environment of all parts, each fact once."""
+    found: dict[str, dict[tuple[str, str], None]] = {}
+    for one in studies:
+        for title, told in facts(one):
+            found.setdefault(title, {}).update(dict.fromkeys(told))
+    return tuple((title, tuple(told)) for title, told in found.items())
 
 
 def _sentences(read: BenchmarkStudy, views: Sequence[View]) -> Iterator[str]:

@@ -194,7 +194,7 @@ def _white_box_gains_more(read: BenchmarkStudy, objective: str) -> Verdict:
     if not models:
         return Verdict(4, objective, NOT_TESTABLE, "no model met attacks of both kinds")
     found = {
-        measure: read.study.summary.weighted([(w / models, *rest) for w, *rest in parts])  # type: ignore[arg-type]
+        measure: read.study.summary.weighted([(w / models, group, name, met) for w, group, name, met in parts])
         for measure, parts in terms.items()
     }
     if not all(estimate.defined for estimate in found.values()):
