@@ -143,7 +143,7 @@ def test_a_benchmark_trains_fits_attacks_and_reports_and_then_does_nothing_more(
             assert len(evaluation.attacked(label, attack, "worst_of_both")) == 3
     made = benchmark_report(found.sets, samples=50)
     page = made.to_markdown()
-    for text in ("20.00 → 10.00", "Somebody 2024", "FGSM", "UAP*", "Observation 4", "Alpha+NT"):
+    for text in ("20.000 → 10.000", "Somebody 2024", "FGSM", "UAP*", "Observation 4", "Alpha+NT"):
         assert text in page
     before = files(tmp_path / "run")
     (again,), told = run(tmp_path / "run", toy())

@@ -34,8 +34,8 @@ def test_rmse_under_attack_stands_beside_what_was_reported() -> None:
                 estimate_of(table, row, f"{BEFORE}: {side}", block).value for side in ("base", "+NT", "difference")
             ]
             assert measured == pytest.approx([*values, values[1] - values[0]], rel=1e-12)
-    assert cell_of(table, "FGSM", f"{BEFORE}: reported", "Alpha").text == "20.00 → 8.00"
-    assert cell_of(table, "I-FGSM*", f"{BEFORE}: reported", "Beta").text == "6.00 → 7.00"
+    assert cell_of(table, "FGSM", f"{BEFORE}: reported", "Alpha").text == "20.000 → 8.000"
+    assert cell_of(table, "I-FGSM*", f"{BEFORE}: reported", "Beta").text == "6.000 → 7.000"
     assert cell_of(table, "FGSM", "Opinions and score after: RMSE ↓: reported", "Alpha").value == "—"
     assert "Reported: Somebody 2024; other photographs, larger networks." in table.notes
     assert any(note.startswith("*: black-box") for note in table.notes)

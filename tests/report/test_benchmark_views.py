@@ -27,7 +27,7 @@ def test_a_sweep_shows_every_value_beside_what_was_reported() -> None:
     studied = varied(reported=said)
     table = sweep_table(studied)
     found = studied.study.evaluation
-    for title, label, told in (("0", "base-1", "3.00"), ("1e-07", "nt-2", "2.00"), ("2e-07", "nt-1", "1.00")):
+    for title, label, told in (("0", "base-1", "3.000"), ("1e-07", "nt-2", "2.000"), ("2e-07", "nt-1", "1.000")):
         scores = found.attacked(label, FGSM_LABEL, "farther_end")
         expected = float(np.sqrt(np.mean((scores.after - scores.before) ** 2)))
         row = "RMSE ↓, FGSM, farther end (the paper's)"

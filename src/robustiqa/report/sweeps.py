@@ -12,7 +12,7 @@ import numpy as np
 
 from robustiqa.evaluation.measures import MEASURES, UNTOUCHED, Condition, Estimate
 from robustiqa.report.benchmark_study import BenchmarkStudy, Varied
-from robustiqa.report.benchmark_tables import OBJECTIVES, PAPER, REPORTED, source_note
+from robustiqa.report.benchmark_tables import AS_REPORTED, OBJECTIVES, PAPER, REPORTED, source_note
 from robustiqa.report.captions import notes, objective_name, photographs
 from robustiqa.report.cells import BOLD, heading, marked
 from robustiqa.report.drawing import color_of, draw_legend, label_of, line_of, marker_of, to_svg
@@ -60,7 +60,7 @@ def _row(read: BenchmarkStudy, varied: Varied, measure: str, condition: Conditio
     kind = MEASURES[measure]
     cells = [Cell(read.study.summary.estimate(group, measure, condition), kind.digits) for group in varied.groups]
     said = read.reported(measure, varied.model, condition.attack) if condition.objective in (PAPER, "none") else None
-    shown = [Cell(text=number(value, kind.digits)) for value in said or ()]
+    shown = [Cell(text=number(value, AS_REPORTED)) for value in said or ()]
     shown += [Cell()] * (len(cells) - len(shown))
     made = marked(cells, kind.higher_is_better)
     pairs = [pair[: 1 + _reports(read)] for pair in zip(made, shown, strict=False)]
