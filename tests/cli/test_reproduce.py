@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from robustiqa.experiments.spec_files import spec_names
 from tests.cli.conftest import LIGHT, Run
 
 SPEC = f"""# A comparison for tests.
@@ -36,6 +37,30 @@ photos = 3
 eps = "4/255"
 attacks = [{ name = "random_sign" }, { name = "fgsm" }, { name = "uap", weights = "@uap" }]
 """
+
+BENCHMARK = """# A benchmark for tests.
+kind = "benchmark"
+title = "One attack"
+models = ["tiny"]
+subjects = "SUBJECTS"
+clean = true
+show = ["clean", "attacks", "observations"]
+sets = [{ name = "test part", photos = 3, attacks = [{ name = "fgsm" }] }]
+"""
+
+SUBJECTS = """# A model for tests.
+[models.tiny]
+title = "Tiny"
+comparison = "COMPARISON"
+"""
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path, experiment: Path) -> Path:
+    (tmp_path / "subjects.toml").write_text(SUBJECTS.replace("COMPARISON", str(experiment)))
+    path = tmp_path / "bench.toml"
+    path.write_text(BENCHMARK.replace("SUBJECTS", str(tmp_path / "subjects.toml")))
+    return path
 
 
 @pytest.fixture
@@ -104,8 +129,7 @@ def test_an_unknown_experiment_is_one_sentence(run: Run, dataset: Path, tmp_path
     ran = run("reproduce", "nt-biq2021-lite", "--data", dataset, "--out", tmp_path / "run")
     assert ran.code == 2
     assert ran.err == (
-        "unknown experiment 'nt-biq2021-lite'; did you mean 'nt-biq2021-light'? "
-        "Known: attacks-biq2021-light, nt-biq2021-light.\n"
+        f"unknown experiment 'nt-biq2021-lite'; did you mean 'nt-biq2021-light'? Known: {', '.join(spec_names())}.\n"
     )
     assert not (tmp_path / "run").exists()
 
@@ -147,6 +171,35 @@ def test_a_plan_of_attacks_ends_in_a_report_and_goes_on_from_kept_records(
     assert again.document["findings"] == document["findings"]
 
 
+def test_a_benchmark_trains_what_its_model_needs_and_is_done_the_second_time(
+    run: Run, benchmark: Path, experiment: Path, dataset: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    ran = run("reproduce", benchmark, "--data", dataset, "--out", out, "--quick", "--json")
+    assert ran.code == 0, ran.err
+    told = ran.err.splitlines()
+    assert [line for line in told if line.startswith("training")] == [
+        "training baseline-seed-0 (tiny)",
+        "training nt-1e-09-seed-0 (tiny)",
+    ]
+    assert any(sentence.startswith("Observation 1") for sentence in ran.document["findings"])
+    page = (out / "report.html").read_bytes()
+    assert b"quick run, not a result" in page
+    again = run("reproduce", benchmark, "--data", dataset, "--out", out, "--quick", "--json")
+    assert (again.code, again.err) == (0, "")
+    assert (out / "report.html").read_bytes() == page
+
+    trained = ("--trained", f"tiny={out}")  # a folder with trainings/, as a comparison leaves it
+    (out / "trainings" / "tiny").rename(out / "moved")
+    (out / "trainings").rmdir()
+    (out / "moved").rename(out / "trainings")
+    other = run("reproduce", benchmark, "--data", dataset, "--out", tmp_path / "other", "--quick", *trained)
+    assert other.code == 0, other.err
+    assert "training" not in other.err
+    refused = run("reproduce", benchmark, "--data", dataset, "--out", tmp_path / "new", "--model", "tinny")
+    assert (refused.code, refused.err) == (2, "bench attacks tiny, none of tinny.\n")
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "sentence"),
     [
@@ -164,6 +217,11 @@ def test_a_plan_of_attacks_ends_in_a_report_and_goes_on_from_kept_records(
             "plan",
             ["--workers", "2"],
             "--workers goes with a comparison that trains, and this experiment only attacks.",
+        ),
+        (
+            "plan",
+            ["--model", "nt"],
+            "--model goes with a benchmark of several models, and this experiment only attacks.",
         ),
         ("plan", ["--attack-file", "uap"], "--attack-file takes NAME=FILE, got 'uap'."),
         ("plan", [], "'base' is not attacked to the end yet; give its weights: base=FILE."),

@@ -29,7 +29,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustiqa.attacks.base import NamedAttack, pixel_field
+from robustiqa.attacks.base import NamedAttack, pixel_field, quiet_field
 from robustiqa.attacks.jnd import just_noticeable_difference
 from robustiqa.attacks.lockstep import Scored, Search, ask, search_together
 from robustiqa.attacks.noise_masks import noise_mask, texture_crop, texture_images
@@ -40,12 +40,14 @@ from robustiqa.core.checks import check_positive_integer
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import ScoreScale
 from robustiqa.core.objective import Goal, Push
+from robustiqa.core.registry import did_you_mean
 
 JND_SHARE = 0.38  # published code: how much of the JND a pixel may change
 TEXTURE_STEP = 0.1  # published code: largest texture, in pixels of [0, 1]
 FIRST_BOUNDARY = 0.01  # published code, as the two below
 CLOSEST_BOUNDARIES = 1 / 400
 LEAST_UPPER_BOUNDARY = 0.005
+DIRECTIONS = ("texture", "sparse_noise", "gaussian_noise")  # the second and third are ablations
 LEAST_ROOM = 0.01  # ours, of the scale: a clean score at its end would leave none
 
 
@@ -109,11 +111,14 @@ class _Photo:
         """Whether a score is past the boundary at `share`; one that is no number is not."""
         return self.reached(score) > share
 
-    def with_texture(self, image: Tensor, textures: Tensor) -> Tensor:
-        """The image plus a random multiple of a random texture where the mask allows, in the box."""
+    def with_texture(self, image: Tensor, textures: Tensor | None) -> Tensor:
+        """The image plus a random multiple of a random texture, or of noise, where the mask allows, in the box."""
         draw = self.generator
         amount = 2 * torch.rand((), generator=draw, device=draw.device).item() - 1
-        texture = texture_crop(textures, image.shape[1], image.shape[2], draw)
+        if textures is None:
+            texture = torch.randn(image.shape, generator=draw, device=draw.device).to(image)
+        else:
+            texture = texture_crop(textures, image.shape[1], image.shape[2], draw)
         return torch.clamp(image + TEXTURE_STEP * amount * texture * self.mask, self.low, self.high)
 
 
@@ -133,6 +138,8 @@ class ScoreBoundary(NamedAttack):
         query_budget: Most forward passes on one photo, a goal.
         search_trials: Textures to try before a boundary is brought closer.
         refine_queries: Most forward passes of SurFree, a boundary.
+        direction: What is tried first: `texture` as published; for ablations `sparse_noise` (normal noise where
+            textures would be) or `gaussian_noise` (normal noise everywhere).
 
     Raises:
         InputError: if the objective has no direction or a count is not a whole number of at least 1.
@@ -146,11 +153,15 @@ class ScoreBoundary(NamedAttack):
     query_budget: int = 8000
     search_trials: int = 200
     refine_queries: int = 100
+    direction: str = quiet_field("texture")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for option in ("query_budget", "search_trials", "refine_queries"):
             check_positive_integer(getattr(self, option), option)
+        if self.direction not in DIRECTIONS:
+            hint = did_you_mean(str(self.direction), list(DIRECTIONS))
+            raise InputError(f"direction must be one of {', '.join(DIRECTIONS)}, got {self.direction!r}{hint}")
         objective = create_objective(self.objective)
         if not all(isinstance(goal, Push) for goal in objective.goals(torch.zeros(1), ScoreScale())):
             raise InputError(
@@ -163,9 +174,11 @@ class ScoreBoundary(NamedAttack):
         assert isinstance(goal, Push)  # else refused at construction
         if self.budget == 0:
             return images
-        textures, basis = texture_images().to(images), LowFrequencies(images)
+        textures = texture_images().to(images) if self.direction == "texture" else None
+        basis = LowFrequencies(images)
+        everywhere = self.direction == "gaussian_noise"
         photos = [
-            _photo(image, score, sign, oracle.scale, self.budget, generator)
+            _photo(image, score, sign, oracle.scale, self.budget, generator, everywhere)
             for image, score, sign, generator in zip(
                 images, oracle.clean_scores.tolist(), goal.signs.tolist(), generators, strict=True
             )
@@ -173,7 +186,7 @@ class ScoreBoundary(NamedAttack):
         searches = [self._search(photo, textures, basis) for photo in photos]
         return search_together(oracle, searches, images, goal, self.query_budget)
 
-    def _search(self, photo: _Photo, textures: Tensor, basis: LowFrequencies) -> Search[None]:
+    def _search(self, photo: _Photo, textures: Tensor | None, basis: LowFrequencies) -> Search[None]:
         """One photo's attack: cross, shrink, set the next boundary."""
         boundary, here = Boundary(), photo.clean
         while True:
@@ -194,7 +207,7 @@ class ScoreBoundary(NamedAttack):
             boundary = boundary.following(photo.reached(here.score))
 
     def _cross(
-        self, photo: _Photo, here: Scored, boundary: Boundary, textures: Tensor
+        self, photo: _Photo, here: Scored, boundary: Boundary, textures: Tensor | None
     ) -> Search[tuple[Scored, Boundary] | None]:
         """Tries textures from `here` until one is past the boundary, which comes closer; None when it can not."""
         best, trials = here, 0
@@ -227,10 +240,17 @@ def jnd_box(images: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 
 def _photo(
-    image: Tensor, score: float, sign: float, scale: ScoreScale, eps: float, generator: torch.Generator
+    image: Tensor,
+    score: float,
+    sign: float,
+    scale: ScoreScale,
+    eps: float,
+    generator: torch.Generator,
+    everywhere: bool,
 ) -> _Photo:
     batch = image[None]
     low, high = jnd_box(batch, eps)
     end = scale.high if sign > 0 else scale.low
     room = max(abs(end - score), LEAST_ROOM * scale.span)
-    return _Photo(Scored(image, score), low[0], high[0], noise_mask(batch)[0], sign, room, generator)
+    mask = torch.ones_like(image[:1], dtype=torch.bool) if everywhere else noise_mask(batch)[0]
+    return _Photo(Scored(image, score), low[0], high[0], mask, sign, room, generator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,25 +14,32 @@ from robustiqa.cli.data import open_dataset
 from robustiqa.cli.output import Output
 from robustiqa.cli.parsing import parse_pairs
 from robustiqa.cli.processes import this_process
+from robustiqa.cli.reproduce_texts import named_files, refuse_strange, shown_command
 from robustiqa.cli.watching import Watch
 from robustiqa.cli.weights import label_weights
-from robustiqa.core.errors import InputError
 
 if TYPE_CHECKING:
     from robustiqa.experiments.attack_plan import AttackPlan
+    from robustiqa.experiments.benchmark import Benchmark
     from robustiqa.experiments.comparison import Comparison
     from robustiqa.report.html import Report
+
+ALL = "all"  # every benchmark that ships
+ALL_TITLE = "The paper's tables and figures, and ours"
 
 
 def reproduce(
     experiment: Annotated[
         str,
-        typer.Argument(metavar="NAME|FILE.toml", help="`robustiqa list experiments` names them.", show_default=False),
+        typer.Argument(
+            metavar="NAME|FILE.toml|all", help="`robustiqa list experiments` names them.", show_default=False
+        ),
     ],
     data: options.Data,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Run folder; running again continues.", show_default=False)
-    ],
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Run folder; running again continues.", show_default="runs/NAME"),
+    ] = None,
     data_option: options.DataOption = None,
     keep: Annotated[
         Path | None,
@@ -52,7 +59,11 @@ def reproduce(
     workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that read photographs to train on.")] = 0,
     values: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Any field of a comparison's recipe; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any field of the recipe; MODEL.NAME=VALUE for one model of a benchmark; repeatable.",
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None,
@@ -63,7 +74,20 @@ def reproduce(
     attack_file: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=FILE", help="What a plan's attack was fitted to; attacks without are left out; repeatable."
+            metavar="NAME=FILE",
+            help="What an attack was fitted to. A plan leaves attacks without out, a benchmark fits them; repeatable.",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Model of a benchmark to attack; repeatable.", show_default="all"),
+    ] = None,
+    trained: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL=FOLDER",
+            help="Run folder of the comparison of a benchmark's model; repeatable.",
+            show_default="trained in OUT",
         ),
     ] = None,
     lpips_weights: Annotated[
@@ -77,29 +101,35 @@ def reproduce(
     batch_size: options.BatchSize = 1,
     json: options.Json = False,
 ) -> int:
-    """Run a declared experiment to its tables, or go on with it.
+    """Run a declared experiment to its tables, or go on with it; `all` makes every table and figure of the paper.
 
     A comparison trains, chooses, attacks and reports. A plan of attacks takes models that are there (--weights) and
-    makes tables of what each attack does to them. Several processes may work on one run folder at once, started one by
-    one or by torchrun. With --keep FOLDER, another machine goes on from the finished records alone.
+    makes tables of what each attack does to them. A benchmark takes the models of several comparisons, trained here or
+    before (--trained), and makes a table or figure of the paper. Several processes may work on one run folder at once,
+    started one by one or by torchrun. With --keep FOLDER, another machine goes on from the finished records alone.
 
     Example: robustiqa reproduce nt-biq2021-light --data biq2021:data/biq2021 --out runs/light
     """
     from robustiqa.cli.devices import find_device, training_device
     from robustiqa.cli.showing import print_report, report_document, write_report
     from robustiqa.experiments.comparison import Comparison
-    from robustiqa.experiments.declared import load_experiment
+    from robustiqa.experiments.declared import load_benchmarks, load_experiment
     from robustiqa.experiments.reproduction import Place
     from robustiqa.training.loop import RunOptions
 
     output = Output("reproduce", json)
-    declared = load_experiment(experiment, _named_files(attack_file))
-    trains = isinstance(declared, Comparison)
-    _refuse_strange(trains, backbone_weights, cache, workers, values, weights, lpips_weights)
-    planned = declared.made_quick() if quick else declared
+    files = named_files(attack_file, "--attack-file")
+    declared = load_benchmarks() if experiment == ALL else load_experiment(experiment, files)
+    training = {"--backbone-weights": backbone_weights, "--cache": cache, "--workers": workers, "--set": values}
+    attacking = {"--weights": weights, "--lpips-weights": lpips_weights, "--model": model, "--trained": trained}
+    refuse_strange(_kind(declared), {**training, **attacking})
+    given = {} if backbone_weights is None else {"model.backbone_weights": backbone_weights}
+    recipe = {**given, **parse_pairs(values or (), "--set")}
+    planned = _planned(declared, model, quick)
     if isinstance(planned, Comparison):
-        given = {} if backbone_weights is None else {"model.backbone_weights": backbone_weights}
-        planned = planned.with_recipe({**given, **parse_pairs(values or (), "--set")})
+        planned = planned.with_recipe(recipe)
+    runs = {name: Path(folder) for name, folder in named_files(trained, "--trained", "MODEL").items()}
+    out = out or Path("runs") / Path(experiment).stem
     dataset = open_dataset(data, data_option)
     kept = keep or out / "kept"
     process, place_of_work = this_process(), str(find_device(device))
@@ -122,12 +152,22 @@ def reproduce(
         )
         if isinstance(planned, Comparison):
             made, records = _compare(planned, dataset, place)
+        elif isinstance(planned, list):
+            title = ALL_TITLE if experiment == ALL else ""
+            made, records = _benchmark(planned, title, dataset, place, recipe, runs, files)
         else:
             made, records = _attack(planned, label_weights(weights or ()), lpips_weights, dataset, place)
     if not process.first:
         return 0
-    labels = () if isinstance(declared, Comparison) else declared.models
-    made = replace(made, commands=(_command(experiment, data, values, labels, attack_file, quick),))
+    labels = planned.models if not isinstance(planned, Comparison | list) else ()
+    shown = {
+        "--set": values or (),
+        "--weights": [f"{label}=FILE" for label in labels],
+        "--attack-file": [f"{name}=FILE" for name in files],
+        "--model": model or (),
+        "--trained": [f"{name}=FOLDER" for name in runs],
+    }
+    made = replace(made, commands=(shown_command(experiment, data, shown, quick),))
     page = write_report(made, out)
     print_report(output, made)
     output.line(f"\n{page}")
@@ -135,27 +175,29 @@ def reproduce(
     return 0
 
 
-def _command(
-    experiment: str,
-    data: str,
-    values: Sequence[str] | None,
-    models: Sequence[str],
-    files: Sequence[str] | None,
-    quick: bool,
-) -> str:
-    """What makes the report again, anywhere: files by what they are, not by where they lie here."""
-    kind, separator, _ = data.partition(":")
-    shown = f"{kind}:PATH" if separator else data if data == "builtin" else "PATH"
-    parts = [f"robustiqa reproduce {Path(experiment).name} --data {shown} --out FOLDER"]
-    parts += [f"--set {_without_path(text)}" for text in values or ()]
-    parts += [f"--weights {label}=FILE" for label in models]
-    parts += [f"--attack-file {text.partition('=')[0]}=FILE" for text in files or ()]
-    return " ".join([*parts, *(["--quick"] if quick else [])])
+def _kind(declared: Comparison | AttackPlan | Benchmark | list[Benchmark]) -> str:
+    from robustiqa.experiments.attack_plan import AttackPlan
+    from robustiqa.experiments.comparison import Comparison
+
+    if isinstance(declared, Comparison):
+        return "comparison"
+    return "plan" if isinstance(declared, AttackPlan) else "benchmark"
 
 
-def _without_path(pair: str) -> str:
-    name, _, value = pair.partition("=")
-    return f"{name}=FILE" if "/" in value or "\\" in value else pair
+def _planned(
+    declared: Comparison | AttackPlan | Benchmark | list[Benchmark], models: Sequence[str] | None, quick: bool
+) -> Comparison | AttackPlan | list[Benchmark]:
+    """What is going to be run: benchmarks as a list, those of `all` that attack none of the models left out."""
+    from robustiqa.experiments.attack_plan import AttackPlan
+    from robustiqa.experiments.comparison import Comparison
+
+    if isinstance(declared, Comparison | AttackPlan):
+        return declared.made_quick() if quick else declared
+    if isinstance(declared, list) and models:
+        declared = [one for one in declared if set(models) & set(one.models)] or declared
+    listed = declared if isinstance(declared, list) else [declared]
+    listed = [one.of_models(models) if models else one for one in listed]
+    return [one.made_quick() if quick else one for one in listed]
 
 
 def _compare(comparison: Comparison, dataset: Any, place: Any) -> tuple[Report, int]:
@@ -178,36 +220,18 @@ def _attack(
     return attack_report(list(found.values())), sum(len(one.records) for one in found.values())
 
 
-def _named_files(texts: Sequence[str] | None) -> dict[str, str]:
-    """`NAME=FILE` texts as names to files.
+def _benchmark(
+    benchmarks: list[Benchmark],
+    title: str,
+    dataset: Any,
+    place: Any,
+    recipe: Mapping[str, Any],
+    runs: Mapping[str, Path],
+    files: Mapping[str, str],
+) -> tuple[Report, int]:
+    from robustiqa.experiments.benchmark_run import run_benchmarks
+    from robustiqa.report.benchmark import benchmark_report
 
-    Raises:
-        InputError: if one is no pair, or names a file twice.
-    """
-    found: dict[str, str] = {}
-    for text in texts or ():
-        name, equals, source = text.partition("=")
-        if not (name and equals and source):
-            raise InputError(f"--attack-file takes NAME=FILE, got {text!r}.")
-        if name in found:
-            raise InputError(f"--attack-file is given twice for {name!r}; drop one.")
-        found[name] = source
-    return found
-
-
-def _refuse_strange(
-    trains: bool,
-    backbone_weights: str | None,
-    cache: Path | None,
-    workers: int,
-    values: Sequence[str] | None,
-    weights: Sequence[str] | None,
-    lpips_weights: str | None,
-) -> None:
-    """Refuses options of the other kind of experiment, which would be passed by in silence."""
-    of_training = {"--backbone-weights": backbone_weights, "--cache": cache, "--workers": workers, "--set": values}
-    of_attacks = {"--weights": weights, "--lpips-weights": lpips_weights}
-    strange = [name for name, value in (of_attacks if trains else of_training).items() if value]
-    if strange:
-        kind, other = ("a plan of attacks", "trains") if trains else ("a comparison that trains", "only attacks")
-        raise InputError(f"{strange[0]} goes with {kind}, and this experiment {other}.")
+    done = run_benchmarks(benchmarks, dataset, place, values=recipe, runs=runs, files=files)
+    found = [evaluation for one in done for evaluation in one.sets]
+    return benchmark_report(found, title), sum(len(evaluation.records) for evaluation in found)

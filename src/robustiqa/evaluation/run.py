@@ -49,6 +49,7 @@ def evaluate(
     timed: bool = False,
     lpips: Similarity | None = None,
     shard: Shard = WHOLE,
+    attacked: Sequence[str] | None = None,
     progress: Listener | None = None,
 ) -> Evaluation:
     """Scores and attacks every photograph with every model.
@@ -71,6 +72,7 @@ def evaluate(
         lpips: `create_similarity("lpips", FILE)`, for records to hold LPIPS, too; its weights do not ship.
         shard: The part to do here, where several processes write into one folder, at once or one by one. Returns what
             the folder then holds: all records, once every shard is done.
+        attacked: Labels of the models to attack; the others only score what is found on them. All if None.
         progress: Called with (photographs done, photographs in all); those of other shards count as done when passed.
 
     Raises:
@@ -90,7 +92,12 @@ def evaluate(
         raise InputError(f"dataset {dataset.name!r} has no photographs to evaluate.")
     runs = _plan(attacks, variants)
     whole = {label: _whole_photo(model, small).to(device).eval() for label, model in labeled.items()}
+    targets = list(labeled) if attacked is None else list(attacked)
+    strange = [label for label in targets if label not in labeled]
+    if strange:
+        raise InputError(f"there is no model {strange[0]!r} to attack; the models are {', '.join(labeled)}.")
     described = _describe(labeled, dataset, attacks, variants, transfer, batch_size, small, info or {})
+    described |= {} if attacked is None else {"attacked": targets}
     store = None
     if folder is not None:
         open_run_folder(folder, described)
@@ -99,7 +106,8 @@ def evaluate(
     done = {record.identity for record in records}
     places = {photo.key: place for place, photo in enumerate(dataset, start=1)}
     for batch in _batches(dataset, batch_size, device, shard):
-        for label, model in whole.items():
+        for label in targets:
+            model = whole[label]
             wanted = _identities(label, list(whole) if transfer else [label], batch, runs)
             if wanted <= done:
                 continue

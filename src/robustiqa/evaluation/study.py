@@ -68,10 +68,12 @@ class Study:
     Attributes:
         summary: Of the evaluation, to which the records of `shrink` were added.
         comparison: None where the evaluation names none.
+        pairs: Labels of plain and defended models that diagnostics compare, where there is no one comparison.
     """
 
     summary: Summary
     comparison: Comparison | None
+    pairs: tuple[tuple[str, str], ...] = ()
 
     @property
     def evaluation(self) -> Evaluation:
@@ -101,7 +103,7 @@ class Study:
     def diagnosis(self) -> Diagnosis:
         """What in the records says that they should not be believed."""
         sides = (self.comparison.base.labels, self.comparison.defended.labels) if self.comparison else ((), ())
-        return diagnose(self.evaluation, self.labels, tuple(zip(*sides, strict=False)))
+        return diagnose(self.evaluation, self.labels, (*self.pairs, *zip(*sides, strict=False)))
 
     @cached_property
     def has_mos(self) -> bool:

@@ -10,7 +10,7 @@ training; for those, each seed's value is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -95,6 +95,20 @@ class Summary:
     def excess(self, group: Group, measure: str, first: Condition, second: Condition) -> Estimate:
         """How far a group's value under `second` lies above that under `first`, as a share of it, paired likewise."""
         return self._paired((group, first), (group, second), measure, lambda a, b: -_reduction(a, b))
+
+    def weighted(self, terms: Sequence[tuple[float, Group, str, Condition]]) -> Estimate:
+        """A sum of numbers of this evaluation, each times its weight: a mean over attacks, a difference of differences.
+
+        Numbers of the same photographs are paired. Those of others are summed as they are, and the interval takes them
+        for independent.
+
+        Args:
+            terms: Weight, group, measure and condition of each; at least one.
+        """
+        drawn = [(weight, self._group(group, measure, condition)) for weight, group, measure, condition in terms]
+        value = math.fsum(weight * one.value for weight, one in drawn)
+        resampled = np.sum([weight * one.resampled for weight, one in drawn], axis=0)
+        return self._estimate(value, resampled, (), drawn[0][1])
 
     def logistic(self, label: str) -> Logistic | None:
         """The curve fitted to a model's clean validation scores; None if there is none or the fit failed.

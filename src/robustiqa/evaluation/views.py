@@ -124,9 +124,10 @@ class Evaluation:
         """Goals that were run for a white-box attack on a model."""
         return list(self._runs.get((model, model, attack, variant), {}))
 
-    def keys(self, model: str, attack: str, goal: str) -> set[str]:
-        """Photos that a white-box attack on a model met with one goal, end to end."""
-        return {record.key for record in self._runs.get((model, model, attack, "end_to_end"), {}).get(goal, ())}
+    def keys(self, model: str, attack: str, goal: str, attacked_on: str | None = None) -> set[str]:
+        """Photos that a model scored after an attack on it, or on another, with one goal, end to end."""
+        run = (model, attacked_on or model, attack, "end_to_end")
+        return {record.key for record in self._runs.get(run, {}).get(goal, ())}
 
     def attacked(
         self,

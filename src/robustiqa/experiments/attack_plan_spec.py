@@ -40,10 +40,10 @@ def attack_plan_from_dict(values: Values, files: Mapping[str, str] | None = None
     names = [one.name for one in sets]
     if len(set(names)) < len(names):
         raise SpecError(f"sets of a plan of attacks must have different names, got {', '.join(names)}.")
-    unknown = [name for name in given if name not in _file_names(values)]
+    unknown = [name for name in given if name not in file_names(values)]
     if unknown:
         raise SpecError(
-            f"no attack of the plan takes a file {unknown[0]!r}{did_you_mean(unknown[0], _file_names(values))}"
+            f"no attack of the plan takes a file {unknown[0]!r}{did_you_mean(unknown[0], file_names(values))}"
         )
     claim, curve = values.get("claim"), values.get("query_curve")
     return AttackPlan(
@@ -65,7 +65,7 @@ def _photo_set(values: Values, files: Mapping[str, str]) -> PhotoSet:
     made: list[NamedAttack] = []
     left_out: list[str] = []
     for entry in _list(values, "attacks", f"set {name!r}"):
-        missing = [file for file in _file_names(entry) if file not in files]
+        missing = [file for file in file_names(entry) if file not in files]
         if missing:
             left_out.append(f"{entry.get('name')} (no file {missing[0]!r} was given)")
         else:
@@ -171,10 +171,10 @@ def _check(values: Values, what: str, needed: Sequence[str], optional: Sequence[
         raise SpecError(f"{what} needs {missing[0]!r}.")
 
 
-def _file_names(values: Any) -> list[str]:
+def file_names(values: Any) -> list[str]:
     """Names behind every @ in some values."""
     if isinstance(values, str):
         return [values[1:]] if values.startswith(FILE) else []
     if isinstance(values, Mapping):
         values = list(values.values())
-    return [name for value in values for name in _file_names(value)] if isinstance(values, list) else []
+    return [name for value in values for name in file_names(value)] if isinstance(values, list) else []

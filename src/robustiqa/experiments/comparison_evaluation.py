@@ -44,7 +44,7 @@ class Stage:
         """The photographs that meet the attacks."""
         if self.photos is None or self.photos >= len(dataset):
             return dataset
-        return dataset.select(_first((photo.key for photo in dataset.photos), self.photos))
+        return dataset.select(first_keys((photo.key for photo in dataset.photos), self.photos))
 
     def covered_by(self, evaluation: Evaluation, label: str, photos: Dataset) -> bool:
         """Whether an evaluation holds all that this stage finds out about a model."""
@@ -58,11 +58,12 @@ class Stage:
 
 def fewer(dataset: Dataset, photos: Mapping[str, int]) -> Dataset:
     """A dataset with at most so many photographs in each part named, the first in the order of their keys' hashes."""
-    parts = {name: _first(keys, photos[name]) if name in photos else keys for name, keys in dataset.parts.items()}
+    parts = {name: first_keys(keys, photos[name]) if name in photos else keys for name, keys in dataset.parts.items()}
     return replace(dataset, parts=parts)
 
 
-def _first(keys: Iterable[str], count: int) -> tuple[str, ...]:
+def first_keys(keys: Iterable[str], count: int | None) -> tuple[str, ...]:
+    """So many keys, sorted: the first in the order of their hashes; all if None."""
     return tuple(sorted(sorted(keys, key=_draw)[:count]))
 
 

@@ -1,7 +1,7 @@
 """Rebuilds `docs/results.md` and its figures from the records under `results/`, byte for byte (`make results`).
 
 Each folder below `results/` holds what `comparison_evaluation.export` wrote, or a folder of that for each set of
-photographs of a plan of attacks; and `notes.md`: what was run and how.
+photographs of a plan of attacks, or what benchmarks kept; and `notes.md`: what was run and how.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from pathlib import Path
 
 from robustiqa.core.errors import DataError
 from robustiqa.core.run_folder import write_atomically
+from robustiqa.experiments.benchmark_pages import holds_pages, load_pages
 from robustiqa.experiments.comparison_evaluation import INFO_FILE, load_exported
 from robustiqa.report import report
 from robustiqa.report.attack_report import attack_report
+from robustiqa.report.benchmark import benchmark_report
 from robustiqa.report.html import Report
 
 HEADER = """# Results
@@ -46,18 +48,19 @@ def build_results(folder: Path) -> Results:
     """
     comparisons = {path.parent for path in folder.glob(f"*/{INFO_FILE}")}
     plans = {path.parent.parent for path in folder.glob(f"*/*/{INFO_FILE}")}
-    if not comparisons | plans:
+    benchmarks = {path for path in folder.glob("*") if holds_pages(path)}
+    if not comparisons | plans | benchmarks:
         raise DataError(f"{folder} holds no exported evaluation; expected folders with {INFO_FILE}.")
     sections = [HEADER.strip()]
     figures: dict[str, str] = {}
-    for run in sorted(comparisons | plans):
+    for run in sorted(comparisons | plans | benchmarks):
         notes = run / NOTES_FILE
         if notes.is_file():
             sections.append(notes.read_text(encoding="utf-8").strip())
         if run in comparisons:
             sections.append(report(load_exported(run)).to_markdown().strip())
             continue
-        made = plan_report(run)
+        made = benchmark_report(load_pages(run)) if run in benchmarks else plan_report(run)
         pictures = {figure.name: f"{FIGURES_FOLDER}/{run.name}-{figure.name}.svg" for figure in made.figures}
         figures |= {pictures[figure.name]: figure.svg for figure in made.figures}
         sections.append(made.to_markdown(pictures).strip())

@@ -17,12 +17,41 @@ def read_spec(name: str | Path) -> dict[str, Any]:
     Raises:
         SpecError: if there is none.
     """
-    folder = resources.files("robustiqa.experiments") / "specs"
-    known = sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml"))
+    return read_toml(name, "specs", "experiment")
+
+
+def spec_names() -> list[str]:
+    """Names of the experiments that ship with the package."""
+    return _names("specs")
+
+
+def read_toml(name: str | Path, folder: str, what: str) -> dict[str, Any]:
+    """The values of a file that ships in a folder of this package, by name, or of any TOML file.
+
+    Args:
+        name: Of the file without its ending, or a path.
+        folder: Beside this module.
+        what: It is, for the sentence that says there is none.
+
+    Raises:
+        SpecError: if there is none, or it is no TOML.
+    """
+    known = _names(folder)
     if Path(name).suffix == ".toml" and Path(name).is_file():
         text = Path(name).read_text(encoding="utf-8")
     elif str(name) in known:
-        text = (folder / f"{name}.toml").read_text(encoding="utf-8")
+        text = (_folder(folder) / f"{name}.toml").read_text(encoding="utf-8")
     else:
-        raise SpecError(f"unknown experiment {str(name)!r}{did_you_mean(str(name), known)} Known: {', '.join(known)}.")
-    return tomllib.loads(text)
+        raise SpecError(f"unknown {what} {str(name)!r}{did_you_mean(str(name), known)} Known: {', '.join(known)}.")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{what} {name} is not valid TOML: {error}.") from None
+
+
+def _folder(name: str) -> Any:
+    return resources.files("robustiqa.experiments") / name
+
+
+def _names(folder: str) -> list[str]:
+    return sorted(path.name.removesuffix(".toml") for path in _folder(folder).iterdir() if path.name.endswith(".toml"))

@@ -1,0 +1,281 @@
+"""Benchmarks run to their end, in any pieces: every model meets every attack on every photograph once.
+
+What several benchmarks ask for is done for all of them: a unit of work is a model, an attack and a goal on the largest
+number of photographs that any of them shows. Records are kept by model and kind of photographs, whole or cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robustiqa.core.dataset import Dataset
+from robustiqa.core.errors import SpecError
+from robustiqa.core.model import QualityModel
+from robustiqa.core.run_folder import spec_hash
+from robustiqa.datasets.center_crop import center_crops
+from robustiqa.evaluation.records import CLEAN
+from robustiqa.evaluation.run import evaluate
+from robustiqa.evaluation.views import Evaluation
+from robustiqa.experiments.attack_plan import AttackPlan, PhotoSet, Run
+from robustiqa.experiments.benchmark import Benchmark
+from robustiqa.experiments.benchmark_models import Column, Entrant, Workshop
+from robustiqa.experiments.benchmark_notes import benchmark_notes
+from robustiqa.experiments.benchmark_pages import Met, Page
+from robustiqa.experiments.comparison import QUICK_PHOTOS
+from robustiqa.experiments.comparison_evaluation import Stage, fewer
+from robustiqa.experiments.kept import Kept
+from robustiqa.experiments.reproduction import Place
+from robustiqa.experiments.sharing import Unit, share
+from robustiqa.experiments.trainings import LOCKS
+from robustiqa.models.loading import load_model
+from robustiqa.models.weights import state_hash
+
+PART = "test"
+WHOLE_PHOTOGRAPHS = "whole"
+MODELS_HELD = 8  # in memory
+TRANSFER = "transfer"  # where records of what several models scored are kept
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a benchmark found: one evaluation of whole photographs, one of each crop; clean scores alone may be all."""
+
+    benchmark: Benchmark
+    sets: tuple[Evaluation, ...]
+
+
+def run_benchmarks(
+    benchmarks: Sequence[Benchmark],
+    dataset: Dataset,
+    place: Place,
+    *,
+    values: Mapping[str, Any] | None = None,
+    runs: Mapping[str, Path] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> list[Found]:
+    """Runs benchmarks, or goes on with them, sharing trainings, fitted attacks and records.
+
+    Args:
+        benchmarks: What to run; all quick, or none.
+        dataset: With train, validation and test parts.
+        place: Where and how.
+        values: Overrides of recipes, see `Workshop`.
+        runs: Model to the run folder of its comparison.
+        files: What attacks read, by name, that need not be made.
+
+    Raises:
+        DataError: if the dataset lacks a part.
+        SpecError: if what is kept is of other work.
+        WorkFailedError: if no candidate weight of a comparison keeps the validation SROCC.
+    """
+    dataset.part(PART)
+    quick = any(benchmark.quick for benchmark in benchmarks)
+    dataset = fewer(dataset, QUICK_PHOTOS) if quick else dataset
+    workshop = Workshop(benchmarks, dataset, place, values=values or {}, runs=runs or {}, given=files or {})
+    work = _Work(dataset.part(PART), place, quick)
+    work.check()
+    workshop.prepare()
+    made = workshop.files()
+    tasks = [_Task(benchmark, workshop.columns(benchmark), benchmark.plan(made)) for benchmark in benchmarks]
+    share(work.units(tasks), place.folder / LOCKS)
+    return [work.found(task) for task in tasks]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A benchmark whose models and attacks are there."""
+
+    benchmark: Benchmark
+    columns: Sequence[Column]
+    plan: AttackPlan
+
+    @property
+    def entrants(self) -> list[Entrant]:
+        found = {entrant.label: entrant for column in self.columns for entrant in column.entrants}
+        return list(found.values())
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A model under an attack toward a goal, or not attacked; None for the number of photographs means all."""
+
+    entrant: Entrant
+    run: Run | None
+    crop: int | None
+    photos: int | None
+    others: tuple[Entrant, ...] = ()  # that score what is found
+
+    @property
+    def identity(self) -> tuple[str, str, int | None, str, str]:
+        label, goal = (CLEAN, CLEAN) if self.run is None else (self.run.attack.label, self.run.goal)
+        return self.entrant.label, self.owner, self.crop, label, goal
+
+    @property
+    def owner(self) -> str:
+        """Of the records."""
+        return TRANSFER if self.others else self.entrant.model
+
+
+def _jobs(task: _Task) -> Iterator[_Job]:
+    for entrant in task.entrants:
+        others = tuple(other for other in task.entrants if task.benchmark.transfer and other != entrant)
+        if task.benchmark.clean or not task.plan.sets:
+            yield _Job(entrant, None, None, None)
+        for photos in task.plan.sets:
+            for run in task.plan.runs(photos):
+                yield _Job(entrant, run, photos.crop, photos.photos, others)
+
+
+class _Work:
+    """One process's share of the attacks."""
+
+    def __init__(self, part: Dataset, place: Place, quick: bool) -> None:
+        self.part, self.place, self.quick = part, place, quick
+        self._stores: dict[tuple[str, int | None], Kept] = {}
+        self._load = lru_cache(maxsize=MODELS_HELD)(load_model)
+
+    def check(self) -> None:
+        """Refuses kept records of other photographs, and a quick run among results."""
+        for folder in sorted(self.place.kept.glob("*/*/info.json")):
+            kept = Kept(folder.parent, self.place.folder / LOCKS).read()
+            assert kept is not None
+            if kept.info["info"] != {**kept.info["info"], **self._mark}:
+                raise SpecError(
+                    f"{folder.parent} holds records of other photographs, or of a quick run where this is none; choose "
+                    "another folder to keep records in."
+                )
+
+    @property
+    def _mark(self) -> dict[str, Any]:
+        return {"quick": self.quick, "photographs": self.part.fingerprint()}
+
+    def store(self, model: str, crop: int | None) -> Kept:
+        """Where a model's records are kept."""
+        if (model, crop) not in self._stores:
+            name = _kind(crop)
+            self._stores[model, crop] = Kept(self.place.kept / model / name, self.place.folder / LOCKS / model / name)
+        return self._stores[model, crop]
+
+    def photographs(self, crop: int | None, count: int | None) -> Dataset:
+        """The first photographs in the order of their keys' hashes."""
+        chosen = Stage("", (), count).of(self.part)
+        return chosen if crop is None else center_crops(chosen, crop)
+
+    def units(self, tasks: Sequence[_Task]) -> list[Unit]:
+        """What all tasks ask for, each once, on the largest number of photographs."""
+        largest: dict[tuple[str, str, int | None, str, str], _Job] = {}
+        for job in (job for task in tasks for job in _jobs(task)):
+            other = largest.get(job.identity)
+            if other is None or (other.photos is not None and (job.photos is None or job.photos > other.photos)):
+                largest[job.identity] = job
+        return [self._unit(job) for job in largest.values()]
+
+    def _unit(self, job: _Job) -> Unit:
+        label, _, crop, attack, goal = job.identity
+        said = {"model": label, "crop": crop, "attack": attack, "goal": goal, "photos": job.photos}
+        name = spec_hash({**said, **({"others": [one.label for one in job.others]} if job.others else {})})
+        return Unit(name, self._is_kept(job), self._attacking(job, name))
+
+    def _is_kept(self, job: _Job) -> Callable[[], bool]:
+        label, _, _, attack, goal = job.identity
+        wanted = {photo.key for photo in self.photographs(job.crop, job.photos)}
+        scorers = [label, *(other.label for other in job.others)]
+
+        def done() -> bool:
+            kept = self.store(job.owner, job.crop).read()
+            return kept is not None and all(wanted <= kept.keys(one, attack, goal, label) for one in scorers)
+
+        return done
+
+    def _attacking(self, job: _Job, name: str) -> Callable[[], None]:
+        def attack() -> None:
+            label = job.entrant.label
+            said = "clean scores" if job.run is None else f"{job.run.attack.label}, {job.run.goal}"
+            self.place.tell(f"{said}: {label}")
+            found = evaluate(
+                {entrant.label: self._model(entrant, job) for entrant in (job.entrant, *job.others)},
+                self.photographs(job.crop, job.photos),
+                () if job.run is None else (job.run.attack,),
+                folder=self.place.folder / "evaluation" / job.owner / name,
+                transfer=bool(job.others),
+                attacked=[label] if job.others else None,
+                batch_size=self.place.batch_size,
+                device=self.place.device,
+                small="pad",
+                timed=True,
+                progress=self.place.progress,
+            )
+            where = f"{self.place.device}, {torch.get_num_threads()} threads, batches of {self.place.batch_size}"
+            store = self.store(job.owner, job.crop)
+            plain = Evaluation(found.records, {**found.info, "attacks": found.attacks})  # labels: no paths of files
+            store.add(plain, label, lambda notes: {"where": where, **notes, **self._mark})
+
+        return attack
+
+    def _model(self, entrant: Entrant, job: _Job) -> QualityModel:
+        model = self._load(entrant.file())
+        store = self.store(job.owner, job.crop)
+        kept = store.read()
+        known = None if kept is None else kept.info["models"].get(entrant.label)
+        if known is not None and known["state"] != state_hash(model):
+            raise SpecError(
+                f"{store.folder} holds records of other weights of {entrant.label!r}; choose another folder "
+                "to keep records in."
+            )
+        return model
+
+    def found(self, task: _Task) -> Found:
+        """What was found, as if nothing else had been run: in the order of the task, whoever did what first."""
+        crops = dict.fromkeys(photos.crop for photos in task.plan.sets) or {None: None}
+        return Found(task.benchmark, tuple(self._assembled(task, crop) for crop in crops))
+
+    def _assembled(self, task: _Task, crop: int | None) -> Evaluation:
+        sets = [photos for photos in task.plan.sets if photos.crop == crop]
+        everything = (task.benchmark.clean and crop is None) or not sets
+        met = _met(task.plan, sets)
+        scored = None if everything else max((one.photos for one in met if one.photos is not None), default=None)
+        if any(one.photos is None for one in met):
+            scored = None
+        owners = {one.label: TRANSFER if task.benchmark.transfer else one.model for one in task.entrants}
+        dataset = self.photographs(crop, None)
+        page = Page(
+            task.benchmark.name,
+            task.benchmark.order,
+            {label: f"{owner}/{_kind(crop)}" for label, owner in owners.items()},
+            (Met(CLEAN, CLEAN, scored), *met),
+            {
+                "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint()},
+                "attacks": list(dict.fromkeys(one.attack for one in met)),
+                "info": benchmark_notes(task.benchmark, task.columns, task.plan, sets),
+            },
+        )
+        crops = list(dict.fromkeys(photos.crop for photos in task.plan.sets)) or [None]
+        page.write(self.place.kept, crops.index(crop))
+        return page.evaluation(self._read)
+
+    def _read(self, store: str) -> Evaluation:
+        kept = Kept(self.place.kept / store, self.place.folder / LOCKS / store).read()
+        assert kept is not None
+        return kept
+
+
+def _kind(crop: int | None) -> str:
+    return WHOLE_PHOTOGRAPHS if crop is None else f"crop-{crop}"
+
+
+def _met(plan: AttackPlan, sets: Sequence[PhotoSet]) -> list[Met]:
+    """What met each attack and goal, in the order of the plan; the most where sets share one."""
+    found: dict[tuple[str, str], Met] = {}
+    for photos in sets:
+        for run in plan.runs(photos):
+            here = Met(run.attack.label, run.goal, photos.photos)
+            other = found.setdefault((here.attack, here.goal), here)
+            if other.photos is not None and (here.photos is None or here.photos > other.photos):
+                found[here.attack, here.goal] = here
+    return list(found.values())
