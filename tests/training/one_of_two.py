@@ -38,6 +38,7 @@ SPECS = {
         for estimator in ESTIMATORS
     },
     "a part of the batch": sgd(penalty__statistics="clean", penalty__fraction=0.25, accumulation=2),
+    "every second step": sgd(penalty__every=2, penalty__statistics="clean", penalty__fraction=0.25),
     "the published penalty": sgd(penalty__name="nt-published", batch_norm="frozen"),
     "adam": tiny_spec(penalty__weight=1e-3, accumulation=2),
     "a head start": tiny_spec(

@@ -144,7 +144,7 @@ class _Run:
         self.options = options
         self.resolved = resolved
         self.loss_of = build_loss(spec)
-        self.penalty_of: Penalty = build_penalty(spec.penalty, 0)
+        build_penalty(spec.penalty, 0)  # refuses what it does not know
         self.accelerator = create_accelerator(spec, options.device, options.alone)
         self.model: QualityModel = build_model(spec)
         side = crop_side(self.model, spec)
@@ -197,9 +197,9 @@ class _Run:
         self.phase = next(phase for phase in self.phases if epoch in phase.epochs)
         self.phase.begin()
         set_training_mode(self.network, self.spec, epoch)
-        self.penalty_of = build_penalty(self.spec.penalty, epoch)
         for images, mos in epoch_loader(self.crops, batches, self.options.workers, pin):
-            self.unlogged.append(self._step(step, images, mos))
+            penalty_of = build_penalty(self.spec.penalty, epoch, step)
+            self.unlogged.append(self._step(step, images, mos, penalty_of))
             step += 1
             if step % LOG_EVERY == 0 or step % self.steps_per_epoch == 0:
                 self._log(step, epoch)
@@ -208,7 +208,7 @@ class _Run:
         self._end_of_epoch(epoch, step)
         return step
 
-    def _step(self, step: int, images: Tensor, mos: Tensor) -> Tensor:
+    def _step(self, step: int, images: Tensor, mos: Tensor, penalty_of: Penalty) -> Tensor:
         """One optimizer step; returns (loss, penalty) on the device, so that nothing waits for it."""
         torch.manual_seed(derive_seed(self.spec.seed, "step", step, self.accelerator.process_index))
         self.phase.set_rates(step, self.steps_per_epoch)
@@ -221,7 +221,7 @@ class _Run:
             share = len(some) / len(images)
             alone = self.accelerator.no_sync(self.network) if left else nullcontext()
             with alone, further_scores(self.model) as further:
-                scores, penalty = self.penalty_of(
+                scores, penalty = penalty_of(
                     self.network, some, gradient_scale=scaler.get_scale() if scaler is not None else 1.0
                 )
                 loss = loss_of_heads(self.loss_of, self.spec.head_weights, [scores, *further], targets)
