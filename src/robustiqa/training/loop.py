@@ -40,6 +40,7 @@ from robustiqa.training.checkpoints import (
     save_checkpoint,
 )
 from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches, epoch_loader
+from robustiqa.training.gradient_checkpointing import checkpoint_gradients
 from robustiqa.training.heads import further_scores, loss_of_heads
 from robustiqa.training.losses import SCALE_FREE
 from robustiqa.training.phases import prepare_phases
@@ -79,6 +80,8 @@ class RunOptions:
         alone: Whether this process trains by itself although torchrun started others, which have work of their own;
             else all of them train this model together.
         workers: Processes that read photographs.
+        gradient_checkpointing: Whether to compute what a network's blocks hold again in the backward pass instead of
+            keeping it: less memory, more time.
         cache: Folder for decoded photographs, shared between runs; inside the run folder, and removed, if None.
         checkpoint_every: Optimizer steps between checkpoints, besides one after every epoch.
         keep_epochs: Whether to keep the weights of every epoch, as `epoch-01.safetensors` and so on.
@@ -90,6 +93,7 @@ class RunOptions:
     device: str | None = None
     alone: bool = False
     workers: int = 0
+    gradient_checkpointing: bool = False
     cache: Path | None = None
     checkpoint_every: int = 200
     keep_epochs: bool = False
@@ -147,6 +151,8 @@ class _Run:
         build_penalty(spec.penalty, 0)  # refuses what it does not know
         self.accelerator = create_accelerator(spec, options.device, options.alone)
         self.model: QualityModel = build_model(spec)
+        if options.gradient_checkpointing:
+            checkpoint_gradients(self.model)
         side = crop_side(self.model, spec)
         self.network, self.phases = prepare_phases(self.accelerator, self.model, spec)
         self.phase = self.phases[0]
