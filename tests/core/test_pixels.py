@@ -124,7 +124,11 @@ def ssim_by_scipy(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) 
     return float((luminance * structure).mean())
 
 
-def test_ssim_is_its_formula_with_the_filter_of_scipy_and_one_for_equal_images() -> None:
+@pytest.mark.parametrize("large", [pixels.LARGE, 20 * 20 - 1])
+def test_ssim_is_its_formula_with_the_filter_of_scipy_and_one_for_equal_images(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "LARGE", large)  # above it, channel by channel
     center = toy_photos(2, 20)
     images = (center + 0.05 * torch.randn(center.shape)).clamp(0, 1)
     expected = [
