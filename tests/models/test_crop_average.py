@@ -270,7 +270,7 @@ def test_weights_that_need_a_gradient_get_it_through_every_crop() -> None:
     images, found = photos(40, 23), []
     for chunk in (4, 100):
         model = CropAverage(ConvModel(crop_size=SIDE), chunk=chunk).eval()
-        model(images.clone().requires_grad_()).sum().backward()
+        torch.autograd.backward(model(images.clone().requires_grad_()).sum())
         found.append([weight.grad for weight in model.parameters()])
     for chunked, whole in zip(*found, strict=True):
         assert whole is not None

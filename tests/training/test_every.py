@@ -72,7 +72,7 @@ def by_hand(spec: TrainingSpec, folder: Path, weights: list[float]) -> dict[str,
         images, mos = zip(*(crops[item] for item in batch), strict=True)
         scores, penalty = NormRegularization(weight=weight)(net, torch.stack(images))
         optimizer.zero_grad()
-        ((scores - torch.tensor(mos)).abs().mean() + penalty).backward()
+        torch.autograd.backward((scores - torch.tensor(mos)).abs().mean() + penalty)
         optimizer.step()
     return {name: weight.detach() for name, weight in net.named_parameters()}
 

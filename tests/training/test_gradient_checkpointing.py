@@ -20,7 +20,9 @@ from robustiqa.defenses.norm_regularization import (
     CentralDifference,
     DoubleBackward,
     FiniteDifference,
+    NormEstimator,
     NormRegularization,
+    Statistics,
 )
 from robustiqa.models.backbones import Backbone
 from robustiqa.models.block_taps import BlockTaps
@@ -75,14 +77,14 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "transformer": lambda: BlockTaps("test_vit", (0, 1), SIDE),
     "no rows of blocks": lambda: ConvModel().body,
 }
+ESTIMATORS: tuple[NormEstimator, ...] = (FiniteDifference(side="random"), CentralDifference(), DoubleBackward())
+STATISTICS: tuple[Statistics, ...] = ("own", "clean")
 PENALTIES: dict[str, Penalty] = {
     "plain": NormRegularization(weight=0.0),
     "published": PublishedNormRegularization(weight=1e-3),
     **{
         f"{type(estimator).__name__}, {statistics}": NormRegularization(estimator, 1e-3, statistics)
-        for estimator, statistics in product(
-            (FiniteDifference(side="random"), CentralDifference(), DoubleBackward()), ("own", "clean")
-        )
+        for estimator, statistics in product(ESTIMATORS, STATISTICS)
     },
     "a part of the batch": NormRegularization(FiniteDifference(), 1e-3, "clean", 0.5),
 }
@@ -94,7 +96,7 @@ def step(model: nn.Module, penalty_of: Penalty) -> dict[str, Tensor]:
     images = torch.rand(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(5))
     torch.manual_seed(7)
     scores, penalty = penalty_of(model, images)
-    (scores.square().mean() / 100 + penalty).backward()
+    torch.autograd.backward(scores.square().mean() / 100 + penalty)
     gradients = {f"gradient of {name}": weight.grad for name, weight in model.named_parameters()}
     found = {name: gradient for name, gradient in gradients.items() if gradient is not None}
     return {
@@ -115,7 +117,7 @@ def test_a_checkpointed_step_is_the_plain_one(network: str, penalty: str) -> Non
     expected, found = step(plain, PENALTIES[penalty]), step(checkpointed, PENALTIES[penalty])
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
     for name, value in found.items():
         if name.endswith("num_batches_tracked"):
             assert value == (3 if penalty == "published" else 1)  # as published
@@ -125,7 +127,8 @@ def test_a_checkpointed_step_is_the_plain_one(network: str, penalty: str) -> Non
 
 
 def name_of(model: nn.Module, part: nn.Module) -> str:
-    return next(name for name, other in model.named_modules() if other is part)
+    names: dict[int, str] = {id(other): name for name, other in model.named_modules()}
+    return names[id(part)]
 
 
 def count_passes(part: nn.Module) -> list[int]:

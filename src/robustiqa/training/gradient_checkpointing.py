@@ -84,7 +84,9 @@ class _RunAgain:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         if not torch.is_grad_enabled():
             return self._forward(*inputs, **options)
-        before = _AsBefore(self._forward.__self__, inputs[0])
+        block = self._forward.__self__
+        assert isinstance(block, nn.Module)
+        before = _AsBefore(block, inputs[0])
         return checkpoint(
             self._forward, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), before), **options
         )
