@@ -70,6 +70,7 @@ def attack(
     ] = None,
     recursive: options.Recursive = False,
     small: options.Small = "refuse",
+    max_side: options.MaxSide = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     batch_size: options.BatchSize = 1,
@@ -92,6 +93,7 @@ def attack(
     if not inputs.paths:
         inputs.refuse_if_none(0)
     loaded = load_models(weights, model, backbone, find_device(device))
+    inputs.max_side = max_side
     inputs.smallest = smallest_side([entry.model for entry in loaded], small)
     whole = {entry.label: whole_photo(entry.model, small) for entry in loaded}
     if not weights:
@@ -108,6 +110,7 @@ def attack(
         objective=objective,
         eps=plan.attack.budget,
         variant="patchwise" if patchwise else "end_to_end",
+        max_side=max_side,
         models=[entry.describe() for entry in loaded],
         photos=[
             {"path": path, "results": {label: asdict(photo) for label, photo in by_model.items()}}
