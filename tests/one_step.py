@@ -38,7 +38,8 @@ def measured_step(
     return said
 
 
-def _peak_gib() -> float:
+def peak_gib() -> float:
+    """The most resident memory that this process has had."""
     found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
     assert found is not None
     return int(found.group(1)) / 2**20
@@ -66,7 +67,7 @@ def _step(name: str, batch: int, loss_name: str, penalty_name: str, size: tuple[
     torch.autograd.backward(loss + penalty)
     optimizer.step()
     seconds = time.perf_counter() - started
-    return {"peak_gib": _peak_gib(), "seconds": seconds, "loss": loss.item(), "penalty": penalty.item()}
+    return {"peak_gib": peak_gib(), "seconds": seconds, "loss": loss.item(), "penalty": penalty.item()}
 
 
 if __name__ == "__main__":

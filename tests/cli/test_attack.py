@@ -51,7 +51,7 @@ def test_the_record_beside_the_png_is_what_was_printed_and_scoring_the_png_gives
     document = attacked(run, *asked)
     found = document["photos"][0]["results"]["base"]
     record = json.loads((tmp_path / "ann-ifgsm.json").read_text())
-    plan = {name: document[name] for name in ("attack", "objective", "eps", "seed", "variant")}
+    plan = {name: document[name] for name in ("attack", "objective", "eps", "seed", "variant", "max_side")}
     assert record == {**plan, "model": document["models"][0], **found}
     assert (record["seed"], record["record"]) == (7, str(tmp_path / "ann-ifgsm.json"))
     ran = run("score", record["files"][0], "--weights", weights["base"], "--json")

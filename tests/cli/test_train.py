@@ -71,12 +71,14 @@ def test_flags_become_fields_of_the_recipe(
     monkeypatch.setattr(loop, "train", remember)
     flags = ("--epochs", "5", "--weight", "0", "--batch-size", "2", "--seed", "9", "--keep-epochs", "--tensorboard")
     more = ("--set", "optimizer.schedule=hyperiqa", "--set", "penalty.h=1", "--set", "precision=no")
-    ran = run("train", recipe, "--data", dataset, "--out", tmp_path / "run", *flags, *more, "--cache", tmp_path / "c")
+    last = ("--gradient-checkpointing", "--cache", tmp_path / "c")
+    ran = run("train", recipe, "--data", dataset, "--out", tmp_path / "run", *flags, *more, *last)
     assert ran.code == 0, ran.err
     spec, options = seen["spec"], seen["options"]
     assert (spec.epochs, spec.penalty.weight, spec.batch_size, spec.seed) == (5, 0.0, 2, 9)
     assert (spec.optimizer.schedule, spec.penalty.h, spec.precision) == ("hyperiqa", 1.0, "no")
     assert (options.keep_epochs, options.tensorboard, options.cache) == (True, True, tmp_path / "c")
+    assert options.gradient_checkpointing
 
 
 def stop_after(step: int) -> Callable[..., None]:

@@ -133,3 +133,13 @@ def test_ssim_is_its_formula_with_the_filter_of_scipy_and_one_for_equal_images()
     ]
     np.testing.assert_allclose(pixels.ssim(images, center).numpy(), expected, atol=1e-5)
     np.testing.assert_allclose(pixels.ssim(center, center).numpy(), [1.0, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 19])
+def test_ssim_in_strips_of_rows_is_that_of_the_whole(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    center = toy_photos(2, 20).double()
+    images = (center + 0.05 * torch.randn(center.shape)).clamp(0, 1)
+    whole = pixels.ssim(images, center)
+    monkeypatch.setattr(pixels, "LARGE", 20 * 20 - 1)
+    monkeypatch.setattr(pixels, "STRIP", rows * 20 + 7)
+    torch.testing.assert_close(pixels.ssim(images, center), whole, rtol=1e-12, atol=0)

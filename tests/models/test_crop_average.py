@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from robustiqa.attacks.gradient import IFGSM
 from robustiqa.core.attack import clean_pass
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import ScoreScale
 from robustiqa.models.crop_average import CropAverage, covering_offsets, reflected_indices
-from tests.toys import ConvModel
+from tests.toys import ConvModel, RecordingModel, toy_photos
 
 SIDE = 16
 
@@ -185,3 +189,104 @@ def test_scale_and_input_statistics_are_the_inner_models() -> None:
     assert model.scale == ScoreScale(0, 10)
     assert torch.equal(model.input_std, inner.input_std)
     assert torch.equal(model.input_mean, inner.input_mean)
+
+
+def needing_no_weight_gradients(model: CropAverage) -> CropAverage:
+    for weight in model.parameters():
+        weight.requires_grad_(False)
+    return model
+
+
+def in_chunks(chunk: int, crops: int | None = None) -> CropAverage:
+    inner = RecordingModel(ConvModel(crop_size=SIDE))
+    inner.crop_size = SIDE
+    return needing_no_weight_gradients(CropAverage(inner, crops=crops, chunk=chunk).eval())
+
+
+@pytest.mark.parametrize("crops", [None, 7])
+@pytest.mark.parametrize("chunk", [1, 4, 5, 11, 100])
+def test_crops_in_chunks_give_the_score_and_the_gradient_of_all_at_once(chunk: int, crops: int | None) -> None:
+    model, images = in_chunks(chunk, crops), photos(40, 23)
+    whole = needing_no_weight_gradients(averaged(crops))
+    upstream = torch.tensor([1.0, -3.0])
+    found, expected = (
+        torch.autograd.grad((upstream * one(leaf)).sum(), leaf)[0]
+        for one, leaf in ((model, images.clone().requires_grad_()), (whole.whole, images.clone().requires_grad_()))
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(model.score(images), whole.whole(images), rtol=1e-6, atol=1e-4)
+    assert isinstance(model.model, RecordingModel)
+    sizes = [len(asked) for asked in model.model.asked]
+    count = 2 * len(model.offsets(40, 23))
+    assert max(sizes) <= chunk
+    assert sum(sizes) == 2 * count  # once for the gradient, once for the scores
+
+
+class Kept:
+    """A tensor that a graph keeps, as long as the graph is there."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+
+def test_crops_are_differentiated_before_the_next_are_cut() -> None:
+    """In the end the photographs and their gradient are kept, at most once 4 crops' activations besides."""
+
+    def kept(chunk: int) -> tuple[int, int]:
+        model, images = in_chunks(chunk), photos(40, 23).requires_grad_()
+        held: weakref.WeakSet[Kept] = weakref.WeakSet()
+        most = 0
+
+        def keep(values: Tensor) -> Kept:
+            nonlocal most
+            one = Kept(values)
+            held.add(one)
+            most = max(most, sum(kept.values.numel() for kept in held))
+            return one
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one.values):
+            scores = model(images)
+        gc.collect()
+        assert scores.grad_fn is not None
+        return most, sum(one.values.numel() for one in held)
+
+    most, left = kept(4)
+    assert left == 2 * photos(40, 23).numel()
+    assert most < 0.5 * kept(100)[0]
+
+
+def test_a_gradient_of_chunks_can_be_differentiated_itself() -> None:
+    images = photos(40, 23).double()
+    both = []
+    for model in (in_chunks(4).double(), needing_no_weight_gradients(averaged()).double()):
+        leaf = images.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(model(leaf).sum(), leaf, create_graph=True)
+        both.append(torch.autograd.grad(gradient.abs().sum(), leaf)[0])
+    assert both[1].abs().max() > 0
+    torch.testing.assert_close(both[0], both[1])
+
+
+def test_weights_that_need_a_gradient_get_it_through_every_crop() -> None:
+    images, found = photos(40, 23), []
+    for chunk in (4, 100):
+        model = CropAverage(ConvModel(crop_size=SIDE), chunk=chunk).eval()
+        torch.autograd.backward(model(images.clone().requires_grad_()).sum())
+        found.append([weight.grad for weight in model.parameters()])
+    for chunked, whole in zip(*found, strict=True):
+        assert whole is not None
+        torch.testing.assert_close(chunked, whole)
+
+
+def test_an_attack_in_chunks_is_the_attack_on_the_whole() -> None:
+    images = toy_photos(2, 40)
+    attack = IFGSM(steps=3)
+    chunked, whole = (attack(CropAverage(ConvModel(crop_size=SIDE), chunk=chunk).eval(), images) for chunk in (4, 100))
+    torch.testing.assert_close(chunked.scores_8bit, whole.scores_8bit, rtol=1e-5, atol=1e-4)
+    assert chunked.gradients.equal(whole.gradients)
+    assert ((chunked.images - whole.images).abs() > 1e-3).float().mean() < 0.01
+
+
+def test_a_chunk_holds_a_crop_or_more() -> None:
+    with pytest.raises(InputError) as refused:
+        CropAverage(ConvModel(crop_size=SIDE), chunk=0)
+    assert str(refused.value) == "chunk must be a whole number of at least 1, got 0."

@@ -38,6 +38,7 @@ SPECS = {
         for estimator in ESTIMATORS
     },
     "a part of the batch": sgd(penalty__statistics="clean", penalty__fraction=0.25, accumulation=2),
+    "every second step": sgd(penalty__every=2, penalty__statistics="clean", penalty__fraction=0.25),
     "the published penalty": sgd(penalty__name="nt-published", batch_norm="frozen"),
     "adam": tiny_spec(penalty__weight=1e-3, accumulation=2),
     "a head start": tiny_spec(
@@ -60,11 +61,16 @@ def tiny_net(spec: TrainingSpec) -> TinyNet:
 
 
 def train_all(folder: str) -> None:
-    """Trains by each spec into a folder of its name, stops one on the way, takes a step of `own_loop` a penalty."""
+    """Trains by each spec into a folder of its name, stops one on the way, takes a step of `own_loop` a penalty.
+
+    One is trained once more with gradient checkpointing.
+    """
     vars(loop).update(build_model=tiny_net)
     for name, spec in SPECS.items():
         options = loop.RunOptions(device="cpu", checkpoint_every=2, validate_every=9)
         loop.train(spec, tiny_photos(), Path(folder) / name, options)
+    options = loop.RunOptions(device="cpu", validate_every=9, gradient_checkpointing=True)
+    loop.train(SPECS["adam"], tiny_photos(), Path(folder) / "checkpointed", options)
     with suppress(KeyboardInterrupt):
         options = loop.RunOptions(device="cpu", checkpoint_every=2, validate_every=9, progress=_stop)
         loop.train(SPECS["adam"], tiny_photos(), Path(folder) / "stopped", options)

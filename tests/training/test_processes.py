@@ -55,6 +55,12 @@ def test_two_processes_train_the_model_that_one_trains(
         assert ours == {**theirs, **near}  # over both processes; a small difference is rounded where it is divided by h
 
 
+def test_gradient_checkpointing_does_not_change_what_two_processes_train(shared: Path) -> None:
+    plain, checkpointed = (load_file(shared / name / "model.safetensors") for name in ("adam", "checkpointed"))
+    for name, value in plain.items():
+        torch.testing.assert_close(checkpointed[name], value, rtol=0, atol=1e-6)
+
+
 def test_one_process_goes_on_with_what_two_have_begun(
     shared: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

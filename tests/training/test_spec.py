@@ -81,6 +81,8 @@ def test_fields_that_came_later_leave_the_hashes_of_earlier_runs_alone() -> None
     started = TrainingSpec().with_values({"head_start.epochs": 1})
     assert started.to_dict()["head_start"] == {"epochs": 1, "learning_rate": 1e-3, "optimizer": "sgd"}
     assert started.with_values({"head_start.epochs": 0}).to_dict() == TrainingSpec().to_dict()
+    assert "every" not in TrainingSpec().to_dict()["penalty"]
+    assert TrainingSpec().with_values({"penalty.every": 2}).to_dict()["penalty"]["every"] == 2
 
 
 def test_an_unknown_recipe_gets_the_closest_one_and_all_others() -> None:
@@ -114,6 +116,7 @@ def test_a_recipe_file_is_read_and_a_missing_or_broken_one_named(tmp_path: Path)
         ({"penalty": {"weight": True}}, "penalty.weight must be float, got True."),
         ({"epochs": 0}, "epochs must be at least 1, got 0."),
         ({"data": {"crops_per_photo": 0}}, "data.crops_per_photo must be at least 1, got 0."),
+        ({"penalty": {"every": 0}}, "penalty.every must be at least 1, got 0."),
         ({"precision": "fp32"}, "precision must be one of no, bf16, fp16, got 'fp32'."),
         ({"batch_norm": "off"}, "batch_norm must be one of train, frozen, frozen_with_penalty, got 'off'."),
     ],

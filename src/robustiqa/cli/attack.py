@@ -89,6 +89,7 @@ def attack(
     ] = None,
     recursive: options.Recursive = False,
     small: options.Small = "refuse",
+    max_side: options.MaxSide = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     batch_size: options.BatchSize = 1,
@@ -112,11 +113,12 @@ def attack(
     if not inputs.paths:
         inputs.refuse_if_none(0)
     loaded = load_models(weights, model, backbone, find_device(device))
+    inputs.max_side = max_side
     inputs.smallest = smallest_side([entry.model for entry in loaded], small)
     whole = {entry.label: whole_photo(entry.model, small) for entry in loaded}
     if not weights:
         output.line(DEMO_NOTE)
-    told = {entry.label: {**plan.described, "model": entry.describe()} for entry in loaded}
+    told = {entry.label: {**plan.described, "max_side": max_side, "model": entry.describe()} for entry in loaded}
     found = _attack_all(inputs, whole, plan, writer, told, output, batch_size, workers)
     inputs.refuse_if_none(len(found))
     _print_tables(output, found, plan)
@@ -125,6 +127,7 @@ def attack(
     output.document(
         note=None if weights else DEMO_NOTE,
         **plan.described,
+        max_side=max_side,
         models=[entry.describe() for entry in loaded],
         photos=[
             {"path": path, "results": {label: asdict(photo) for label, photo in by_model.items()}}

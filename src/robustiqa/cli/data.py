@@ -28,11 +28,13 @@ Spec = Annotated[
 ]
 
 
-def open_dataset(spec: str, data_options: Sequence[str] | None) -> Dataset:
-    """The dataset that `--data` and `--data-option` stand for."""
+def open_dataset(spec: str, data_options: Sequence[str] | None, max_side: int | None = None) -> Dataset:
+    """The dataset that `--data` and `--data-option` stand for, its photographs shrunk to `--max-side`."""
     from robustiqa.datasets import create_dataset
+    from robustiqa.datasets.max_side import shrunk
 
-    return create_dataset(spec, **parse_pairs(data_options or (), "--data-option"))
+    dataset = create_dataset(spec, **parse_pairs(data_options or (), "--data-option"))
+    return dataset if max_side is None else shrunk(dataset, max_side)
 
 
 def refuse_unusable(photos: Dataset, side: int, output: Output, workers: int) -> None:
@@ -50,8 +52,11 @@ def refuse_unusable(photos: Dataset, side: int, output: Output, workers: int) ->
     from robustiqa.core.errors import DataError
     from robustiqa.core.image_files import FileSource
     from robustiqa.datasets.check import check_dataset
+    from robustiqa.datasets.max_side import Shrunk
 
-    if not any(isinstance(photo.source, FileSource) for photo in photos):
+    sources = [photo.source for photo in photos]
+    files = [source.source if isinstance(source, Shrunk) else source for source in sources]
+    if not any(isinstance(file, FileSource) for file in files):
         return
     with output.progress("reading photographs") as tell, reading_ahead(photos, max(workers, 1)) as ahead:
         problems = check_dataset(ahead, side, progress=tell)

@@ -75,6 +75,7 @@ def evaluate(
         ),
     ] = None,
     small: options.Small = "refuse",
+    max_side: options.MaxSide = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     batch_size: options.BatchSize = 1,
@@ -101,7 +102,7 @@ def evaluate(
     if comparison is None and not weights:
         comparison = runs.comparison_notes(DEMO_WEIGHTS[:1], DEMO_WEIGHTS[1:], None)
     attacks = [build_attack(text, _recorded(objective), seed) for text in attack or STANDARD_ATTACKS]
-    dataset = open_dataset(data, data_option)
+    dataset = open_dataset(data, data_option, max_side)
     chosen = dataset.part(part)
     piece = _shard(shard)
     place = find_device(device)

@@ -27,6 +27,15 @@ Small = Annotated[
         metavar="refuse|pad", help="What to do with photographs smaller than a crop; pad extends by reflection."
     ),
 ]
+MaxSide = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Shrink photographs whose longer side has more pixels; for models that take whole ones, such as dbcnn.",
+        show_default="as they are",
+    ),
+]
 Weights = Annotated[
     list[str] | None,
     typer.Option(

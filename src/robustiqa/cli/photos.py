@@ -35,11 +35,13 @@ class Inputs:
         paths: Files, each once, in the order given.
         problems: What could not be used so far; `batches` adds to it.
         smallest: Height and width that a photograph needs; 1 for any.
+        max_side: Longest side that photographs are shrunk to; None leaves them as they are.
     """
 
     paths: list[Path]
     problems: list[Problem] = field(default_factory=list)
     smallest: int = 1
+    max_side: int | None = None
 
     def batches(self, batch_size: int, workers: int) -> Iterator[tuple[list[Path], Tensor]]:
         """Consecutive photographs of one size, at most `batch_size`: their paths, and images (N, 3, H, W).
@@ -63,8 +65,11 @@ class Inputs:
 
     def _read(self, workers: int) -> Iterator[tuple[Path, Tensor]]:
         from robustiqa.core.image_files import FileSource
+        from robustiqa.datasets.max_side import Shrunk
 
-        with ReadAhead([FileSource(path) for path in self.paths], workers) as ahead:
+        files = [FileSource(path) for path in self.paths]
+        sources = files if self.max_side is None else [Shrunk(file, self.max_side) for file in files]
+        with ReadAhead(sources, workers) as ahead:
             for place, path in enumerate(self.paths):
                 try:
                     image = ahead.read(place)

@@ -67,6 +67,7 @@ def score(
     backbone: options.Backbone = None,
     recursive: options.Recursive = False,
     small: options.Small = "refuse",
+    max_side: options.MaxSide = None,
     crops: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Average over N random crops instead of the grid that covers the photo."),
@@ -103,6 +104,7 @@ def score(
     if not inputs.paths:
         inputs.refuse_if_none(0)
     loaded = load_models(weights, model, backbone, find_device(device))
+    inputs.max_side = max_side
     inputs.smallest = smallest_side([entry.model for entry in loaded], small)
     whole = {
         entry.label: whole_photo(entry.model, small, crops, seed if crop_seed is None else crop_seed)
@@ -120,6 +122,7 @@ def score(
         eps=request.eps,
         range_attack=None if request.lower is None else request.lower.label,
         crops=crops or "covering grid",
+        max_side=max_side,
         models=[entry.describe() for entry in loaded],
         photos=[
             {"path": path, "scores": {label: asdict(found) for label, found in by_model.items()}}

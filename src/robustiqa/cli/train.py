@@ -47,6 +47,10 @@ def train(
     ] = None,
     keep_epochs: Annotated[bool, typer.Option("--keep-epochs", help="Keep the weights of every epoch.")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard scalars.")] = False,
+    gradient_checkpointing: Annotated[
+        bool,
+        typer.Option("--gradient-checkpointing", help="Compute blocks again instead of keeping them: less memory."),
+    ] = False,
     cache: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Decoded photographs, shared between runs.", show_default="the run folder"),
@@ -90,6 +94,7 @@ def train(
         carried_out = RunOptions(
             device=where,
             workers=workers,
+            gradient_checkpointing=gradient_checkpointing,
             cache=cache,
             keep_epochs=keep_epochs,
             tensorboard=tensorboard,

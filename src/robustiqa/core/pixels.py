@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 LOUDEST = 64  # of 255 levels to either side of mid-gray: what the largest difference is amplified to
+LARGE = 2**22  # pixels of a photograph from which on memory matters
+STRIP = 2**19  # pixels that are then compared at a time
+SSIM_REACH = 5  # rows that the window of SSIM, 11 of them high, reaches to either side
 
 
 def project_linf(images: Tensor, center: Tensor, eps: float) -> Tensor:
@@ -61,12 +64,26 @@ def l2_distance(images: Tensor, center: Tensor) -> Tensor:
 
 
 def ssim(images: Tensor, center: Tensor) -> Tensor:
-    """Structural similarity, (N,); torchmetrics' (11x11 Gaussian window, sigma 1.5) on [0, 1] RGB."""
+    """Structural similarity, (N,); torchmetrics' (11x11 Gaussian window, sigma 1.5) on [0, 1] RGB.
+
+    It is a mean over pixels. Those of large photographs are gone through in strips of rows, which takes less memory.
+    """
     from torchmetrics.functional.image import structural_similarity_index_measure  # heavy import
 
-    value = structural_similarity_index_measure(images, center, data_range=1.0, reduction="none")
-    assert isinstance(value, Tensor)
-    return value.reshape(-1)
+    height, width = images.shape[-2:]
+    if height * width <= LARGE:
+        value = structural_similarity_index_measure(images, center, data_range=1.0, reduction="none")
+        assert isinstance(value, Tensor)
+        return value.reshape(-1)
+    total, step = images.new_zeros(len(images)), max(STRIP // width, 1)
+    for first in range(0, height, step):
+        top, last = max(first - SSIM_REACH, 0), min(first + step, height)
+        rows = (..., slice(top, last + SSIM_REACH), slice(None))
+        _, at_pixels = structural_similarity_index_measure(
+            images[rows], center[rows], data_range=1.0, reduction="none", return_full_image=True
+        )
+        total = total + at_pixels[..., first - top : last - top, :].flatten(1).sum(1)
+    return total / images[0].numel()
 
 
 def visible_difference(images: Tensor, center: Tensor) -> tuple[Tensor, int]:

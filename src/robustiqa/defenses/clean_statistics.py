@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from robustiqa.core.recomputation import surroundings
 
 
 class CleanStatistics(TorchFunctionMode):
@@ -30,7 +33,7 @@ class CleanStatistics(TorchFunctionMode):
 
     Calls are told apart by their order, so passes under `again` are of the same network, each whole; it starts anew
     with each. Running statistics stay, but for their count of batches. Layers at test are left alone. Not for compiled
-    networks.
+    networks. What a gradient checkpoint computes again is neither noted nor counted again.
     """
 
     def __init__(self) -> None:
@@ -40,6 +43,8 @@ class CleanStatistics(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Any function of torch, as it is; of `batch_norm` in training mode the statistics are noted."""
         kwargs = kwargs or {}
+        if func is surroundings:
+            return [*func(*args, **kwargs), CleanStatistics]
         if func is F.batch_norm and kwargs["training"]:
             self._noted.append(_Statistics.apply(args[0]))
         return func(*args, **kwargs)
@@ -52,13 +57,15 @@ class CleanStatistics(TorchFunctionMode):
 
 
 class _Again(TorchFunctionMode):
-    def __init__(self, noted: list[tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, noted: list[tuple[Tensor, Tensor]], calls: int = 0) -> None:
         super().__init__()
         self._noted = noted
-        self._calls = 0
+        self._calls = calls
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is surroundings:
+            return [*func(*args, **kwargs), partial(_Again, self._noted, self._calls)]
         if func is not F.batch_norm or not kwargs["training"]:
             return func(*args, **kwargs)
         mean, variance = self._noted[self._calls % len(self._noted)]

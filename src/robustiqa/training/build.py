@@ -115,8 +115,15 @@ def _backbone_parts(model: nn.Module) -> tuple[str, ...]:
     return parts
 
 
-def build_penalty(spec: PenaltySpec, epoch: int) -> Penalty:
-    """The penalty that a spec names, as it is in an epoch (from 0); at weight 0 it is a plain forward pass."""
+def build_penalty(spec: PenaltySpec, epoch: int, step: int = 0) -> Penalty:
+    """The penalty that a spec names, as it is in a step of the run; at weight 0 it is a plain forward pass.
+
+    Args:
+        spec: Its fields.
+        epoch: From 0.
+        step: From 0, of the whole run. Which steps have a penalty follows from it alone, so a run that was stopped goes
+            on as if it had not been, and all processes agree.
+    """
     values = {"h": spec.h, "space": spec.space, "side": spec.side}
     taken = {
         "finite_difference": ("h", "space", "side"),
@@ -124,7 +131,8 @@ def build_penalty(spec: PenaltySpec, epoch: int) -> Penalty:
         "double_backward": ("space",),
     }
     estimator = estimators.create(spec.estimator, **{name: values[name] for name in taken.get(spec.estimator, ())})
-    weight = spec.weight if epoch >= spec.start_epoch else 0.0
+    due = epoch >= spec.start_epoch and step % spec.every == 0
+    weight = spec.every * spec.weight if due else 0.0
     later = {"statistics": spec.statistics, "fraction": spec.fraction}
     asked = {name: value for name, value in later.items() if value != getattr(PenaltySpec(), name)}
     return penalties.create(spec.name, estimator=estimator, weight=weight, **asked)

@@ -40,6 +40,7 @@ from robustiqa.training.checkpoints import (
     save_checkpoint,
 )
 from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches, epoch_loader
+from robustiqa.training.gradient_checkpointing import checkpoint_gradients
 from robustiqa.training.heads import further_scores, loss_of_heads
 from robustiqa.training.losses import SCALE_FREE
 from robustiqa.training.phases import prepare_phases
@@ -79,6 +80,8 @@ class RunOptions:
         alone: Whether this process trains by itself although torchrun started others, which have work of their own;
             else all of them train this model together.
         workers: Processes that read photographs.
+        gradient_checkpointing: Whether to compute what a network's blocks hold again in the backward pass instead of
+            keeping it: less memory, more time.
         cache: Folder for decoded photographs, shared between runs; inside the run folder, and removed, if None.
         checkpoint_every: Optimizer steps between checkpoints, besides one after every epoch.
         keep_epochs: Whether to keep the weights of every epoch, as `epoch-01.safetensors` and so on.
@@ -90,6 +93,7 @@ class RunOptions:
     device: str | None = None
     alone: bool = False
     workers: int = 0
+    gradient_checkpointing: bool = False
     cache: Path | None = None
     checkpoint_every: int = 200
     keep_epochs: bool = False
@@ -144,9 +148,11 @@ class _Run:
         self.options = options
         self.resolved = resolved
         self.loss_of = build_loss(spec)
-        self.penalty_of: Penalty = build_penalty(spec.penalty, 0)
+        build_penalty(spec.penalty, 0)  # refuses what it does not know
         self.accelerator = create_accelerator(spec, options.device, options.alone)
         self.model: QualityModel = build_model(spec)
+        if options.gradient_checkpointing:
+            checkpoint_gradients(self.model)
         side = crop_side(self.model, spec)
         self.network, self.phases = prepare_phases(self.accelerator, self.model, spec)
         self.phase = self.phases[0]
@@ -197,9 +203,9 @@ class _Run:
         self.phase = next(phase for phase in self.phases if epoch in phase.epochs)
         self.phase.begin()
         set_training_mode(self.network, self.spec, epoch)
-        self.penalty_of = build_penalty(self.spec.penalty, epoch)
         for images, mos in epoch_loader(self.crops, batches, self.options.workers, pin):
-            self.unlogged.append(self._step(step, images, mos))
+            penalty_of = build_penalty(self.spec.penalty, epoch, step)
+            self.unlogged.append(self._step(step, images, mos, penalty_of))
             step += 1
             if step % LOG_EVERY == 0 or step % self.steps_per_epoch == 0:
                 self._log(step, epoch)
@@ -208,7 +214,7 @@ class _Run:
         self._end_of_epoch(epoch, step)
         return step
 
-    def _step(self, step: int, images: Tensor, mos: Tensor) -> Tensor:
+    def _step(self, step: int, images: Tensor, mos: Tensor, penalty_of: Penalty) -> Tensor:
         """One optimizer step; returns (loss, penalty) on the device, so that nothing waits for it."""
         torch.manual_seed(derive_seed(self.spec.seed, "step", step, self.accelerator.process_index))
         self.phase.set_rates(step, self.steps_per_epoch)
@@ -221,7 +227,7 @@ class _Run:
             share = len(some) / len(images)
             alone = self.accelerator.no_sync(self.network) if left else nullcontext()
             with alone, further_scores(self.model) as further:
-                scores, penalty = self.penalty_of(
+                scores, penalty = penalty_of(
                     self.network, some, gradient_scale=scaler.get_scale() if scaler is not None else 1.0
                 )
                 loss = loss_of_heads(self.loss_of, self.spec.head_weights, [scores, *further], targets)

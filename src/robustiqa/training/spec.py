@@ -79,6 +79,8 @@ class PenaltySpec:
         statistics: What batch norm in training mode uses in the penalty's passes: each pass's `own`, or those of the
             loss's `clean` pass (not `nt-published`).
         fraction: Part of each batch that the norm is measured on (with `clean` only).
+        every: The penalty is measured on one step in so many, the run's first and every `every`-th after it, with
+            `every` times the weight; the steps between are plain.
     """
 
     name: str = "nt"
@@ -90,6 +92,7 @@ class PenaltySpec:
     start_epoch: int = 0
     statistics: str = field(default="own", metadata=LATER)
     fraction: float = field(default=1.0, metadata=LATER)
+    every: int = field(default=1, metadata=LATER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +185,9 @@ class TrainingSpec:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in COUNTS} | {"data.crops_per_photo": self.data.crops_per_photo}
-        for name, count in counts.items():
+        counts = {name: getattr(self, name) for name in COUNTS}
+        parts = {"data.crops_per_photo": self.data.crops_per_photo, "penalty.every": self.penalty.every}
+        for name, count in {**counts, **parts}.items():
             if count < 1:
                 raise SpecError(f"{name} must be at least 1, got {count}.")
         for name, choices in CHOICES.items():
