@@ -82,7 +82,8 @@ def _values(varied: Varied) -> str:
 def _heads(read: BenchmarkStudy) -> Iterator[Column]:
     """A column a value, by the value itself where all models share it."""
     alike = len({varied.values for varied in read.varied}) == 1
-    for place, value in enumerate(max((varied.values for varied in read.varied), key=lambda values: len(values))):
+    longest: Sequence[float] = max((varied.values for varied in read.varied), key=len)
+    for place, value in enumerate(longest):
         title = f"{value:g}" if alike else f"value {place + 1}"
         yield Column(title)
         if _reports(read):
