@@ -2,37 +2,22 @@
 
     python -m tests.large_photo MODEL BACKBONE CROPS
 
-prints a JSON line: peak resident set in GiB after the imports and after each piece of work, and how many crops there
-were. CROPS is how many random crops are averaged: memory depends on those that are taken at a time, time on all. Needs
-`/proc`.
+prints a JSON line: peak resident set in GiB after the imports and after each piece of work. CROPS is how many random
+crops are averaged: memory depends on those that are taken at a time, time on all. Needs `/proc`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from typing import Any
 
-from tests.one_step import ROOT, peak_gib
+from tests.child import peak_gib, said_by_child
 
 
 def measured_attack(model: str, backbone: str, crops: int) -> dict[str, float]:
     """Runs the work in a child; the parent's own memory does not count."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.large_photo", model, backbone, str(crops)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise AssertionError(done.stderr)
-    said: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return said
+    return said_by_child("tests.large_photo", model, backbone, crops)
 
 
 def _attack(name: str, backbone: str, crops: int) -> dict[str, Any]:

@@ -8,41 +8,18 @@ prints a JSON line: peak resident set in GiB, seconds of the step, loss and pena
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.child import peak_gib, said_by_child
 
 
 def measured_step(
     model: str, batch: int, *, loss: str = "l1", penalty: str = "nt", size: tuple[int, int] = (224, 224)
 ) -> dict[str, Any]:
     """Runs the step in a child; the parent's own memory does not count."""
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.one_step", model, str(batch), loss, penalty, *map(str, size)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise AssertionError(done.stderr)
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said
-
-
-def peak_gib() -> float:
-    """The most resident memory that this process has had."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
-    assert found is not None
-    return int(found.group(1)) / 2**20
+    return said_by_child("tests.one_step", model, batch, loss, penalty, *size)
 
 
 def _step(name: str, batch: int, loss_name: str, penalty_name: str, size: tuple[int, int]) -> dict[str, Any]:

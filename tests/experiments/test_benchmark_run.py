@@ -65,8 +65,9 @@ TRAININGS = ["baseline-seed-0", "nt-0.0001-seed-0", "baseline-seed-0", "nt-0.000
 
 
 def toy(**more: Any) -> Benchmark:
-    made = benchmark_from_dict("toys", {**SPEC, **more})
-    reported = {"rmse_change": {"fgsm": {"alpha": [20.0, 10.0]}}}
+    numbers = [20.0, 10.0, 5.0][: len(more["sweep"]["multiples"]) if "sweep" in more else 2]
+    made = benchmark_from_dict("toys", {**SPEC, "reported": {"rmse_change": {"fgsm": {"hyperiqa": numbers}}}, **more})
+    reported = {"rmse_change": {"fgsm": {"alpha": numbers}}}
     return replace(made, models=("alpha", "beta"), subjects=SUBJECTS, reported=reported)
 
 
@@ -250,6 +251,10 @@ def test_what_a_benchmark_can_not_mean_is_refused(tmp_path: Path) -> None:
         ({"show": ["clear"]}, "show of a benchmark holds 'clear'; did you mean 'clean'? Known: "),
         ({"models": ["hyperiq"]}, "models of a benchmark holds 'hyperiq'; did you mean 'hyperiqa'? Known: hyperiqa, "),
         ({"reported": {"rmse": {}}}, "reported numbers are of 'rmse'"),
+        (
+            {"reported": {"rmse_change": {"fgsm": {"hyperiqa": [20.0]}}}},
+            "reported rmse_change of hyperiqa must be 2 numbers, got [20.0].",
+        ),
         ({"sweep": {"field": "x"}}, "a sweep has field, multiples and recipe, got field."),
         ({"subjects": "lite"}, "unknown subjects 'lite'; did you mean 'light'? Known: light."),
     ):

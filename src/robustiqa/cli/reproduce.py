@@ -101,7 +101,7 @@ def reproduce(
     batch_size: options.BatchSize = 1,
     json: options.Json = False,
 ) -> int:
-    """Run a declared experiment to its tables, or go on with it; `all` makes every table and figure of the paper.
+    """Run a declared experiment to its tables, or go on with it; `all` runs every benchmark.
 
     A comparison trains, chooses, attacks and reports. A plan of attacks takes models that are there (--weights) and
     makes tables of what each attack does to them. A benchmark takes the models of several comparisons, trained here or

@@ -12,6 +12,7 @@ from robustiqa.core.errors import SpecError
 from robustiqa.core.registry import did_you_mean
 from robustiqa.evaluation.views import DIRECTED
 from robustiqa.experiments.attack_plan import AttackPlan, Claim, CurvePoint, PhotoSet, QueryCurve
+from robustiqa.experiments.spec_files import check_fields
 
 Values = Mapping[str, Any]
 FILE = "@"  # begins an option that stands for a file given when the plan is run
@@ -31,7 +32,7 @@ def attack_plan_from_dict(values: Values, files: Mapping[str, str] | None = None
         UnknownNameError: if an attack or objective does not exist.
         InputError: if an attack refuses its options.
     """
-    _check(values, "a plan of attacks", ("title", "models", "sets"), ("kind", "part", "query_curve", "claim"))
+    check_fields(values, "a plan of attacks", ("title", "models", "sets"), ("kind", "part", "query_curve", "claim"))
     models = _list(values, "models", "a plan of attacks")
     if len({label.lower() for label in models}) < len(models):
         raise SpecError(f"models of a plan of attacks must have different labels, got {', '.join(models)}.")
@@ -57,7 +58,7 @@ def attack_plan_from_dict(values: Values, files: Mapping[str, str] | None = None
 
 
 def _photo_set(values: Values, files: Mapping[str, str]) -> PhotoSet:
-    _check(values, "a set of photographs", ("name", "attacks"), ("photos", "crop", "eps"))
+    check_fields(values, "a set of photographs", ("name", "attacks"), ("photos", "crop", "eps"))
     name = str(values["name"])
     for count in ("photos", "crop"):
         if count in values and not (type(values[count]) is int and values[count] > 0):
@@ -103,7 +104,7 @@ def _filled(value: Any, files: Mapping[str, str]) -> Any:
 
 
 def _claim(values: Values, sets: Sequence[PhotoSet], declared: Sequence[Values]) -> Claim:
-    _check(values, "a claim", ("set", "attack", "against", "percent"))
+    check_fields(values, "a claim", ("set", "attack", "against", "percent"))
     chosen = _named(values["set"], [one.name for one in sets], "a claim")
     eps = declared[chosen].get("eps")
     stronger, other = (_attack(values[side], eps, {}) for side in ("attack", "against"))
@@ -116,7 +117,7 @@ def _claim(values: Values, sets: Sequence[PhotoSet], declared: Sequence[Values])
 
 def _curve(values: Values, sets: Sequence[str]) -> QueryCurve:
     what = "a query curve"
-    _check(values, what, ("set", "attack", "option", "budgets", "rivals"), ("objectives",))
+    check_fields(values, what, ("set", "attack", "option", "budgets", "rivals"), ("objectives",))
     place = _named(values["set"], sets, what)
     budgets = _list(values, "budgets", what)
     if not all(type(budget) is int and budget > 0 for budget in budgets) or sorted(set(budgets)) != budgets:
@@ -139,7 +140,7 @@ def _curve(values: Values, sets: Sequence[str]) -> QueryCurve:
 
 def _rival(values: Values, budget: int) -> tuple[str, tuple[NamedAttack, ...]]:
     """A rival's name and its runs at every size; without an `option` it asks nothing, whatever the budget."""
-    _check(values, "a rival", ("attack", "eps"), ("option",))
+    check_fields(values, "a rival", ("attack", "eps"), ("option",))
     spent = {values["option"]: budget} if "option" in values else {}
     offered = [_attack({**values["attack"], **spent, "eps": eps}, None, {}) for eps in _list(values, "eps", "a rival")]
     sizes = [attack.budget for attack in offered]
@@ -159,16 +160,6 @@ def _list(values: Values, name: str, what: str) -> list[Any]:
     if not isinstance(found, list) or not found:
         raise SpecError(f"{name} of {what} must be a list that is not empty, got {found!r}.")
     return found
-
-
-def _check(values: Values, what: str, needed: Sequence[str], optional: Sequence[str] = ()) -> None:
-    known = [*needed, *optional]
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise SpecError(f"{what} has no {unknown[0]!r}{did_you_mean(unknown[0], known)}")
-    missing = [name for name in needed if name not in values]
-    if missing:
-        raise SpecError(f"{what} needs {missing[0]!r}.")
 
 
 def file_names(values: Any) -> list[str]:

@@ -15,6 +15,7 @@ from robustiqa.core.registry import did_you_mean
 from robustiqa.evaluation.measures import MEASURES
 from robustiqa.experiments.attack_plan import AttackPlan, PhotoSet
 from robustiqa.experiments.attack_plan_spec import attack_plan_from_dict, file_names
+from robustiqa.experiments.spec_files import check_fields
 from robustiqa.experiments.subjects_spec import DEFAULT, Subjects, load_subjects
 from robustiqa.report.benchmark_views import VIEWS
 from robustiqa.training.spec import TrainingSpec
@@ -131,14 +132,9 @@ def benchmark_from_dict(name: str, values: Values) -> Benchmark:
     """
     needed = ("title", "models", "show")
     optional = ("subjects", "clean", "transfer", "sweep", "reported", "source", "order", "quick_photos", *OF_A_PLAN)
-    known = [*needed, *optional]
-    unknown = [field for field in values if field not in known]
-    if unknown:
-        raise SpecError(f"a benchmark has no {unknown[0]!r}{did_you_mean(unknown[0], known)}")
-    missing = [field for field in needed if field not in values]
-    if missing:
-        raise SpecError(f"a benchmark needs {missing[0]!r}.")
+    check_fields(values, "a benchmark", needed, optional)
     subjects = load_subjects(values.get("subjects", DEFAULT))
+    sweep = _sweep(values["sweep"]) if "sweep" in values else None
     made = Benchmark(
         name=name,
         title=str(values["title"]),
@@ -148,8 +144,8 @@ def benchmark_from_dict(name: str, values: Values) -> Benchmark:
         values={part: values[part] for part in OF_A_PLAN if part in values},
         clean=bool(values.get("clean", False)),
         transfer=bool(values.get("transfer", False)),
-        sweep=_sweep(values["sweep"]) if "sweep" in values else None,
-        reported=_reported(values.get("reported", {}), subjects),
+        sweep=sweep,
+        reported=_reported(values.get("reported", {}), subjects, 2 if sweep is None else len(sweep.multiples)),
         source=str(values.get("source", "")),
         order=int(values.get("order", 0)),
         quick_photos=int(values.get("quick_photos", QUICK_PHOTOS)),
@@ -178,8 +174,8 @@ def _sweep(values: Values) -> Sweep:
     return Sweep(str(values["field"]), tuple(map(float, values["multiples"])), dict(values.get("recipe", {})))
 
 
-def _reported(values: Values, subjects: Subjects) -> Values:
-    """The reported numbers, whose names must mean something; a typing error would leave a column empty."""
+def _reported(values: Values, subjects: Subjects, count: int) -> Values:
+    """The reported numbers, so many of each. A typing error in a name would leave a column empty, so it is refused."""
     for measure, attacks in values.items():
         if measure not in MEASURES:
             raise SpecError(f"reported numbers are of {measure!r}{did_you_mean(measure, list(MEASURES))}")
@@ -189,4 +185,6 @@ def _reported(values: Values, subjects: Subjects) -> Values:
                     raise SpecError(
                         f"reported numbers are of model {model!r}{did_you_mean(model, list(subjects.models))}"
                     )
+                if len(models[model]) != count:
+                    raise SpecError(f"reported {measure} of {model} must be {count} numbers, got {models[model]!r}.")
     return dict(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,21 @@ def read_toml(name: str | Path, folder: str, what: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{what} {name} is not valid TOML: {error}.") from None
+
+
+def check_fields(values: Mapping[str, Any], what: str, needed: Sequence[str], optional: Sequence[str] = ()) -> None:
+    """Refuses a table of a file that has a field it can't have, or lacks one that it needs.
+
+    Raises:
+        SpecError: naming the first such field.
+    """
+    known = [*needed, *optional]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise SpecError(f"{what} has no {unknown[0]!r}{did_you_mean(unknown[0], known)}")
+    missing = [name for name in needed if name not in values]
+    if missing:
+        raise SpecError(f"{what} needs {missing[0]!r}.")
 
 
 def _folder(name: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from robustiqa.core.errors import SpecError
 from robustiqa.core.registry import did_you_mean
-from robustiqa.experiments.spec_files import read_toml
+from robustiqa.experiments.spec_files import check_fields, read_toml
 
 DEFAULT = "light"
 Values = Mapping[str, Any]
@@ -73,14 +73,14 @@ def subjects_from_dict(values: Values) -> Subjects:
     Raises:
         SpecError: naming the first unknown or missing field, or a source that is not there.
     """
-    _check(values, "a file of subjects", ("models",), ("sources", "fits"))
+    check_fields(values, "a file of subjects", ("models",), ("sources", "fits"))
     models = {}
     for name, said in values["models"].items():
-        _check(said, f"model {name!r}", ("title", "comparison"))
+        check_fields(said, f"model {name!r}", ("title", "comparison"))
         models[name] = Subject(str(said["title"]), str(said["comparison"]))
     sources = {}
     for name, said in values.get("sources", {}).items():
-        _check(said, f"source {name!r}", ("recipe",))
+        check_fields(said, f"source {name!r}", ("recipe",))
         sources[name] = str(said["recipe"])
     fits = {}
     for name, said in values.get("fits", {}).items():
@@ -93,13 +93,3 @@ def subjects_from_dict(values: Values) -> Subjects:
         options = {option: value for option, value in said.items() if option not in ("attack", "source")}
         fits[name] = Fit(str(said["attack"]), str(said["source"]), options)
     return Subjects(models, sources, fits)
-
-
-def _check(values: Values, what: str, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
-    known = [*needed, *optional]
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise SpecError(f"{what} has no {unknown[0]!r}{did_you_mean(unknown[0], known)}")
-    missing = [name for name in needed if name not in values]
-    if missing:
-        raise SpecError(f"{what} needs {missing[0]!r}.")

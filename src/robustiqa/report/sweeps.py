@@ -60,10 +60,9 @@ def _row(read: BenchmarkStudy, varied: Varied, measure: str, condition: Conditio
     kind = MEASURES[measure]
     cells = [Cell(read.study.summary.estimate(group, measure, condition), kind.digits) for group in varied.groups]
     said = read.reported(measure, varied.model, condition.attack) if condition.objective in (PAPER, "none") else None
-    shown = [Cell(text=number(value, AS_REPORTED)) for value in said or ()]
-    shown += [Cell()] * (len(cells) - len(shown))
+    shown = [Cell() for _ in cells] if said is None else [Cell(text=number(value, AS_REPORTED)) for value in said]
     made = marked(cells, kind.higher_is_better)
-    pairs = [pair[: 1 + _reports(read)] for pair in zip(made, shown, strict=False)]
+    pairs = [pair[: 1 + _reports(read)] for pair in zip(made, shown, strict=True)]
     return Row(f"{heading(measure)}, {under}", tuple(cell for pair in pairs for cell in pair))
 
 
