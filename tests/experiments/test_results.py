@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from robustiqa.core.errors import DataError
-from robustiqa.experiments.comparison_evaluation import export
-from robustiqa.experiments.results import build_results, main, results_page
-from tests.evaluation.synthetic import synthetic
+from robustiqa.evaluation.records import CLEAN
+from robustiqa.evaluation.views import Evaluation
+from robustiqa.experiments.comparison_evaluation import export, load_exported
+from robustiqa.experiments.results import TOGETHER, build_results, main, results_page
+from robustiqa.experiments.side_by_side import side_by_side
+from tests.evaluation.synthetic import CALIBRATION, COMPARISON, FGSM_LABEL, synthetic
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,6 +36,48 @@ def test_the_page_holds_notes_and_tables_of_each_run_in_order(tmp_path: Path) ->
     assert written == results_page(results)
     places = [written.index(part) for part in ("# Results", "## Run a", "Clean", "## Run b")]
     assert places == sorted(places)
+
+
+def _comparison(folder: Path, count: int, seed: int, dataset: str = "made-up") -> None:
+    made = synthetic(count, seed=seed, info={"comparison": COMPARISON, "calibration": CALIBRATION})
+    export(replace(made, info={**made.info, "dataset": {**made.info["dataset"], "name": dataset}}), folder)
+
+
+def _attacked(evaluation: Evaluation, label: str) -> set[tuple[str, str, float]]:
+    found = [one for one in evaluation.records if (one.scored_by, one.attack) == (label, FGSM_LABEL)]
+    return {(one.key, one.goal, one.score) for one in found}
+
+
+def test_comparisons_of_the_papers_models_stand_side_by_side_on_photographs_that_all_met(tmp_path: Path) -> None:
+    _comparison(tmp_path / "nt-biq2021-light", 40, 0)
+    _comparison(tmp_path / "another", 40, 1)
+    assert not side_by_side(tmp_path)  # one of the paper's
+    assert f"# {TOGETHER}" not in results_page(tmp_path)
+    maniqa = tmp_path / "nt-maniqa-biq2021-light"
+    _comparison(maniqa, 40, 2)
+    few = load_exported(maniqa)
+    missed = few.records[0].key
+    export(
+        replace(few, records=tuple(one for one in few.records if (one.key, one.attack) != (missed, FGSM_LABEL))), maniqa
+    )
+    clean, attacked = side_by_side(tmp_path)
+    labels = [f"{model}, {label}" for model in ("HyperIQA", "MANIQA") for label in ("base-1", "base-2", "nt-1", "nt-2")]
+    assert list(clean.models) == list(attacked.models) == labels
+    assert {one.attack for one in clean.records} == {CLEAN}
+    assert {one.attack for one in attacked.records} == {CLEAN, FGSM_LABEL}  # no other attack is in the paper's tables
+    whole = _attacked(load_exported(tmp_path / "nt-biq2021-light"), "nt-1")
+    assert _attacked(attacked, "HyperIQA, nt-1") == {one for one in whole if one[0] != missed}
+    assert _attacked(attacked, "MANIQA, nt-1") == _attacked(load_exported(maniqa), "nt-1")
+    page = results_page(tmp_path)
+    assert page.index(f"# {TOGETHER}") < page.index("0.876 → 0.871") < page.index("# Robustness")
+
+
+def test_comparisons_on_different_photographs_do_not_stand_side_by_side(tmp_path: Path) -> None:
+    _comparison(tmp_path / "nt-biq2021-light", 12, 0)
+    _comparison(tmp_path / "nt-maniqa-biq2021-light", 12, 0, dataset="other")
+    sentence = "the comparisons of hyperiqa and maniqa are of different datasets or parts; repeat one."
+    with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
+        side_by_side(tmp_path)
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Rebuilds `docs/results.md` and its figures from the records under `results/`, byte for byte (`make results`).
 
 Each folder below `results/` holds what `comparison_evaluation.export` wrote, or a folder of that for each set of
-photographs of a plan of attacks, or what benchmarks kept; and `notes.md`: what was run and how.
+photographs of a plan of attacks, or what benchmarks kept; and `notes.md`: what was run and how. Where comparisons of
+several of the paper's models are there, its tables come first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from robustiqa.core.errors import DataError
 from robustiqa.core.run_folder import write_atomically
 from robustiqa.experiments.benchmark_pages import holds_pages, load_pages
 from robustiqa.experiments.comparison_evaluation import INFO_FILE, load_exported
+from robustiqa.experiments.side_by_side import side_by_side
 from robustiqa.report import report
 from robustiqa.report.attack_report import attack_report
 from robustiqa.report.benchmark import benchmark_report
@@ -23,6 +25,7 @@ HEADER = """# Results
 
 Every number on this page is computed from the records in `results/`; `make results` rebuilds it byte for byte.
 """
+TOGETHER = "The paper's models side by side"
 NOTES_FILE = "notes.md"
 FIGURES_FOLDER = "images"  # beside the page
 
@@ -53,6 +56,9 @@ def build_results(folder: Path) -> Results:
         raise DataError(f"{folder} holds no exported evaluation; expected folders with {INFO_FILE}.")
     sections = [HEADER.strip()]
     figures: dict[str, str] = {}
+    together = side_by_side(folder)
+    if together:
+        sections.append(benchmark_report(together, TOGETHER).to_markdown().strip())
     for run in sorted(comparisons | plans | benchmarks):
         notes = run / NOTES_FILE
         if notes.is_file():
