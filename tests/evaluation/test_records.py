@@ -4,10 +4,12 @@ import gzip
 import json
 import math
 import re
+import struct
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from robustiqa.core.errors import SpecError
@@ -128,6 +130,20 @@ def test_compressed_records_are_those_that_went_in(tmp_path: Path) -> None:
     write_compressed(records, path)
     assert list(read_records(path)) == records
     assert gzip.decompress(path.read_bytes()) == "".join(record.to_line() + "\n" for record in records).encode()
+
+
+@pytest.mark.parametrize(
+    "number", [0.1, 1 / 3, 54.25955, 1e-7, 16777217.0, 3e38, 1e-45, -0.0, 1e300, math.inf, math.nan]
+)
+def test_float32_is_written_short_and_read_to_the_last_bit_as_is_what_is_not_float32(number: float) -> None:
+    rounded = {name: float(np.float32(0.1)) for name in ("clean_score", "float_score", "l2", "ssim")}
+    single = replace(RECORD, **rounded, score=1.0, gradient_l1=float(np.float32(54.25955)))
+    for record in (RECORD, single, replace(single, score=number), replace(single, clean_score=number)):
+        again = Record.from_line(record.to_line(short=True))
+        assert struct.pack("2d", again.score, again.clean_score) == struct.pack("2d", record.score, record.clean_score)
+        assert repr(again) == repr(record)
+    assert '"gradient_l1":54.25955,' in single.to_line(short=True)
+    assert '"gradient_l1":54.25954818725586,' in single.to_line()
 
 
 def test_compressed_bytes_depend_on_the_records_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

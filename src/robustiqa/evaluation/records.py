@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 from robustiqa.core.errors import SpecError, WorkFailedError
@@ -23,6 +24,8 @@ from robustiqa.core.run_folder import write_atomically
 
 SCHEMA_VERSION = 1
 CLEAN = "none"
+MEASURED = ("clean_score", "float_score", "score", "gradient_l1", "linf", "l2", "ssim")  # from float32 tensors
+SINGLE = "single"  # marks a line whose measured numbers are float32, written as short as that allows
 OPTIONAL: dict[str, Any] = {"member": "", "member_scores": {}, "lpips": None, "seconds": None}  # not written
 Identity = tuple[str, str, str, str, str, str]
 
@@ -87,9 +90,17 @@ class Record:
         """What no two records of a store share."""
         return (self.scored_by, self.attacked_on, self.attack, self.goal, self.variant, self.key)
 
-    def to_line(self) -> str:
-        """The record as one line of JSON; floats keep every digit, and what was not measured is left out."""
+    def to_line(self, *, short: bool = False) -> str:
+        """The record as one line of JSON, from which it is read again unchanged; what was not measured is left out.
+
+        Args:
+            short: Whether to drop the digits that a float32 does not need, if all that was measured is float32.
+        """
         values = {name: value for name, value in asdict(self).items() if OPTIONAL.get(name, ...) != value}
+        measured = {name: values[name] for name in MEASURED if values[name] is not None}
+        if short and all(math.isfinite(value) and _single(value) == value for value in measured.values()):
+            values |= {name: float(str(np.float32(value))) for name, value in measured.items()}
+            values[SINGLE] = True
         return json.dumps(values, separators=(",", ":"), allow_nan=True)
 
     @staticmethod
@@ -105,7 +116,15 @@ class Record:
                 f"records of schema version {values.get('schema_version')} can't be read by this version, "
                 f"which writes {SCHEMA_VERSION}; use the version that wrote them."
             )
+        if values.get(SINGLE):
+            values |= {name: _single(values[name]) for name in MEASURED if values[name] is not None}
         return Record(**{f.name: values[f.name] for f in fields(Record)})
+
+
+def _single(value: float) -> float:
+    """The nearest float32, infinite where there is none."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 def norm_of(attack: str) -> str:
@@ -203,5 +222,5 @@ def write_compressed(records: Iterable[Record], path: Path) -> None:
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", fileobj=packed, mode="wb", mtime=0) as file:
         for record in records:
-            file.write(record.to_line().encode() + b"\n")
+            file.write(record.to_line(short=True).encode() + b"\n")
     write_atomically(path, packed.getvalue())
