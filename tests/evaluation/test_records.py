@@ -54,11 +54,11 @@ def test_a_line_gives_the_record_back_to_the_last_bit(record: Record) -> None:
 
 
 def test_what_only_some_runs_measure_is_left_out_where_it_was_not_measured() -> None:
-    measured = replace(RECORD, lpips=0.25, seconds=1.5)
+    measured = replace(RECORD, lpips=0.25, seconds=1.5, peak_memory=2**31)
     said = json.loads(measured.to_line())
-    assert (said["lpips"], said["seconds"]) == (0.25, 1.5)
+    assert (said["lpips"], said["seconds"], said["peak_memory"]) == (0.25, 1.5, 2**31)
     assert Record.from_line(measured.to_line()) == measured
-    assert not {"lpips", "seconds"} & set(json.loads(RECORD.to_line()))  # as lines were before
+    assert not {"lpips", "seconds", "peak_memory"} & set(json.loads(RECORD.to_line()))  # as lines were before
 
 
 def test_scores_that_are_not_finite_survive_so_that_nothing_is_lost() -> None:

@@ -88,8 +88,23 @@ def test_the_ledger_adds_both_directions_up() -> None:
 
     table = ledger_table(benchmark_study(changed(evaluation(), spent), samples=50))
     assert table is not None
-    assert [cell.text for cell in table.blocks[0].rows[0].cells] == ["4", "4", "2", "2", "0.75", "0.75"]
-    assert [cell.text for cell in table.blocks[0].rows[1].cells] == ["14", "14", "0", "0", "1.00", "1.00"]
+    unknown = ["—", "—"]  # as in records of before memory was kept
+    assert [cell.text for cell in table.blocks[0].rows[0].cells] == ["4", "4", "2", "2", "0.75", "0.75", *unknown]
+    assert [cell.text for cell in table.blocks[0].rows[1].cells] == ["14", "14", "0", "0", "1.00", "1.00", *unknown]
+
+
+def test_the_ledgers_memory_is_the_most_of_any_photograph_and_direction() -> None:
+    def held(record: Record) -> Record:
+        if record.attack != FGSM_LABEL:
+            return record if record.key.endswith("1.jpg") else replace(record, peak_memory=2**20)
+        most = 300 if record.key == "photo-0003.jpg" and record.goal == "raise" else 100
+        return replace(record, peak_memory=most * 2**20)
+
+    table = ledger_table(benchmark_study(changed(evaluation(), held), samples=50))
+    assert table is not None
+    assert cell_of(table, "FGSM", "Peak GPU memory, MiB: base", "Alpha").text == "300"
+    assert cell_of(table, "I-FGSM*", "Peak GPU memory, MiB: base", "Alpha").text == "—"  # not known of all
+    assert any("high-water mark of a whole process" in note for note in table.notes)
 
 
 def transferred() -> BenchmarkStudy:

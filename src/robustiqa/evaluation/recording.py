@@ -16,6 +16,7 @@ from robustiqa.core.attack import AttackResult, CleanPass
 from robustiqa.core.dataset import Photo
 from robustiqa.core.model import QualityModel
 from robustiqa.evaluation.records import CLEAN, Record
+from robustiqa.evaluation.spending import Spent
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def attack_records(
     goal: str,
     variant: str,
     result: AttackResult,
-    seconds: float | None = None,
+    spent: Spent,
     lpips: Similarity | None = None,
 ) -> list[Record]:
     """What an attack with one goal did to a model.
@@ -75,7 +76,7 @@ def attack_records(
         goal: Toward what.
         variant: `end_to_end` or `patchwise`.
         result: What it found.
-        seconds: That it took for a photograph, if they were measured.
+        spent: On the whole batch, as far as it was measured.
         lpips: 1 minus LPIPS of 8-bit and clean images, if it is wanted.
     """
     linf = (255 * pixels.linf_distance(result.images_8bit, result.clean_images)).round()
@@ -88,6 +89,7 @@ def attack_records(
         distance = None if distance is None else result.by_photo(distance).mean(1)
     scores = (result.clean_scores, result.scores, result.scores_8bit)
     distances = [None] * len(batch.photos) if distance is None else distance.tolist()
+    seconds = None if spent.seconds is None else spent.seconds / len(batch.photos)
     columns = (*scores, linf, l2, ssim, result.queries, result.gradients)
     return [
         Record(
@@ -110,6 +112,7 @@ def attack_records(
             gradients=gradients,
             lpips=apart,
             seconds=seconds,
+            peak_memory=spent.memory,
             **found_by,
         )
         for photo, found_by, apart, before, in_float, after, largest, length, similarity, queries, gradients in zip(

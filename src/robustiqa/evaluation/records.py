@@ -26,7 +26,13 @@ SCHEMA_VERSION = 1
 CLEAN = "none"
 MEASURED = ("clean_score", "float_score", "score", "gradient_l1", "linf", "l2", "ssim")  # from float32 tensors
 SINGLE = "single"  # marks a line whose measured numbers are float32, written as short as that allows
-OPTIONAL: dict[str, Any] = {"member": "", "member_scores": {}, "lpips": None, "seconds": None}  # not written
+OPTIONAL: dict[str, Any] = {  # not written
+    "member": "",
+    "member_scores": {},
+    "lpips": None,
+    "seconds": None,
+    "peak_memory": None,
+}
 Identity = tuple[str, str, str, str, str, str]
 
 
@@ -58,6 +64,8 @@ class Record:
             for other attacks and where another model scored.
         lpips: LPIPS of the 8-bit image and the clean one; None where it was not measured.
         seconds: Wall time that the attack took, its batch's divided by photos; None where it was not measured.
+        peak_memory: The most bytes that the attack held on its GPU beyond what was held before it, for its whole batch,
+            that of the clean photographs' gradient counted where it was used; None on a CPU, or where not measured.
         schema_version: Of this layout.
     """
 
@@ -83,6 +91,7 @@ class Record:
     member_scores: dict[str, float] = field(default_factory=dict)
     lpips: float | None = None
     seconds: float | None = None
+    peak_memory: int | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property

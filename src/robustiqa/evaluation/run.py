@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +24,7 @@ from robustiqa.core.run_folder import environment, open_run_folder
 from robustiqa.evaluation.recording import Batch, attack_records, clean_records, transferred
 from robustiqa.evaluation.records import CLEAN, Record, RecordStore, check_finite
 from robustiqa.evaluation.shards import WHOLE, Shard
+from robustiqa.evaluation.spending import Spent, spending
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.weights import state_hash
@@ -68,7 +68,8 @@ def evaluate(
         device: Where to compute.
         small: What to do with photographs smaller than a crop: `refuse` or `pad`.
         info: More about the run for captions, as plain values.
-        timed: Whether records hold the seconds that each attack took, which no two runs share.
+        timed: Whether records hold the seconds that each attack took, which no two runs share, and on a GPU the most
+            memory that it held.
         lpips: `create_similarity("lpips", FILE)`, for records to hold LPIPS, too; its weights do not ship.
         shard: The part to do here, where several processes write into one folder, at once or one by one. Returns what
             the folder then holds: all records, once every shard is done.
@@ -248,21 +249,31 @@ def _run_batch(
     lpips: Similarity | None,
 ) -> Iterator[Record]:
     """All records of one model as the attacked one on one batch."""
-    clean = clean_pass(model, batch.images)
+    device = batch.images.device
+    with spending(device, timed) as clean_spent:
+        clean = clean_pass(model, batch.images)
     yield from clean_records(label, batch, clean)
     for attack, goal, variant in runs:
-        started = perf_counter()
-        if variant == "patchwise":
-            if not isinstance(model, CropAverage):
-                raise InputError(
-                    f"{label!r} takes whole photographs; a patchwise variant needs a model that averages crops."
-                )
-            result: AttackResult = attack_patchwise(attack, model, batch.images, batch.keys)
-        else:
-            result = attack(model, batch.images, keys=batch.keys, clean=clean)
-        result.scores_8bit.tolist()  # waits for the device
-        seconds = (perf_counter() - started) / len(batch.photos) if timed else None
-        found = attack_records(label, batch, attack, goal, variant, result, seconds, lpips)
+        with spending(device, timed) as spent:
+            if variant == "patchwise":
+                if not isinstance(model, CropAverage):
+                    raise InputError(
+                        f"{label!r} takes whole photographs; a patchwise variant needs a model that averages crops."
+                    )
+                result: AttackResult = attack_patchwise(attack, model, batch.images, batch.keys)
+            else:
+                result = attack(model, batch.images, keys=batch.keys, clean=clean)
+            result.scores_8bit.tolist()  # waits for the device
+        if variant == "end_to_end" and result.gradients.any():
+            spent = _with_clean_pass(spent, clean_spent)
+        found = attack_records(label, batch, attack, goal, variant, result, spent, lpips)
         yield from found
         for other, scorer in others.items() if variant == "end_to_end" else ():
             yield from transferred(other, scorer, batch, found, result)
+
+
+def _with_clean_pass(spent: Spent, clean: Spent) -> Spent:
+    """What an attack spent that begins from the shared pass over the clean photographs, whose memory it needs, too."""
+    if spent.memory is None or clean.memory is None:
+        return spent
+    return replace(spent, memory=max(spent.memory, clean.memory))

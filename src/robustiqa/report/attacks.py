@@ -30,6 +30,7 @@ class Cost:
         queries: Forward passes; where the larger of two directions counts, those of both, as below.
         gradients: Backward passes.
         seconds: Wall time.
+        peak_memory: The most bytes of GPU memory that a batch held, of all photographs and runs that count.
     """
 
     ssim: float
@@ -37,6 +38,7 @@ class Cost:
     queries: float
     gradients: float
     seconds: float
+    peak_memory: float
 
     @property
     def sees(self) -> str:
@@ -58,12 +60,18 @@ def cost(study: Study, label: str, condition: Condition) -> Cost:
         _mean(chosen.records, "ssim"),
         _mean(chosen.records, "lpips"),
         *(sum(_mean(part.records, name) for part in spent) for name in ("queries", "gradients", "seconds")),
+        _largest([record.peak_memory for part in spent for record in part.records]),
     )
 
 
 def _mean(records: Sequence[Record], name: str) -> float:
     values = [getattr(record, name) for record in records]
     return math.nan if None in values else math.fsum(values) / len(values)
+
+
+def _largest(values: Sequence[int | None]) -> float:
+    known = [value for value in values if value is not None]
+    return float(max(known)) if len(known) == len(values) else math.nan
 
 
 def attack_table(study: Study, attacks: Sequence[str]) -> Table | None:

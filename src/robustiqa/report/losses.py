@@ -27,6 +27,8 @@ SHOWN = ("mean_absolute_change", "rmse_change", "srocc_change")
 BY_LEVEL = "mean_absolute_change"
 LEVELS = ("low quality", "medium quality", "high quality")
 SIDES = ("base", "+NT", "difference")
+LEDGER = ("Forward passes", "Backward passes", "Seconds", "Peak GPU memory, MiB")
+MIB = 2**20
 
 
 def conditions(read: BenchmarkStudy, pair: Pair) -> list[Condition]:
@@ -138,7 +140,7 @@ def _cells(read: BenchmarkStudy, level: _Level, pair: Pair, condition: Condition
 
 
 def ledger_table(read: BenchmarkStudy) -> Table | None:
-    """What each attack spent on a photograph: passes forward and back, and seconds."""
+    """What each attack spent on a photograph: passes forward and back, seconds, and the most GPU memory at once."""
     blocks, met = [], []
     for pair in read.pairs:
         found = read.conditions("worst_of_both", (pair.base, pair.defended))
@@ -152,7 +154,7 @@ def ledger_table(read: BenchmarkStudy) -> Table | None:
         "ledger",
         "Cost of an attack, both directions, means for a photograph",
         "Attack",
-        tuple(Column(side, what) for what in ("Forward passes", "Backward passes", "Seconds") for side in SIDES[:2]),
+        tuple(Column(side, what) for what in LEDGER for side in SIDES[:2]),
         tuple(blocks),
         notes(
             read.study,
@@ -160,6 +162,9 @@ def ledger_table(read: BenchmarkStudy) -> Table | None:
             list(dict.fromkeys(met)),
             "Passes of the attacked model, whole photographs; a surrogate's are not counted, nor is what was fitted "
             f"beforehand. Seconds are wall time ({read.notes['where']}), the surrogate's passes among them.",
+            "Peak GPU memory is the most that the attack on any batch held beyond what was there before it, weights "
+            "and photographs; where gradients are used, the clean photograph's is among them. On a CPU there is none: "
+            "a system knows the high-water mark of a whole process, which says nothing of one attack.",
             *star_note(read),
             interval=False,
         ),
@@ -172,3 +177,6 @@ def _spent(read: BenchmarkStudy, pair: Pair, condition: Condition) -> Iterator[C
         for group in (pair.base, pair.defended):
             costs = [getattr(cost(read.study, label, condition), name) for label in group.labels]
             yield Cell(text=number(math.fsum(costs) / len(costs), digits))
+    for group in (pair.base, pair.defended):
+        most = [cost(read.study, label, condition).peak_memory for label in group.labels]
+        yield Cell(text=number(math.nan if any(map(math.isnan, most)) else max(most) / MIB, 0))
