@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import curve_fit
 
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.report.benchmark import benchmark_report
+from robustiqa.report.benchmark_study import benchmark_study
 from robustiqa.report.benchmark_tables import attack_table, attack_tables, clean_table, white_black_table
 from tests.evaluation.synthetic import FGSM_LABEL, IFGSM_LABEL
 from tests.report.benchmarks import evaluation, read
@@ -46,7 +51,7 @@ def test_reported_numbers_stand_beside_the_papers_objective_alone() -> None:
     with_reported = [table.name for table in tables if any(column.title == "reported" for column in table.columns)]
     assert with_reported == ["rmse-farther-end", "srocc-farther-end"]
     assert [table.name for table in tables if table.main] == ["rmse-farther-end", "srocc-farther-end"]
-    assert len(tables) == 3 * 6
+    assert len(tables) == 3 * 7
     assert len({table.name for table in tables}) == len(tables)
 
 
@@ -59,6 +64,41 @@ def test_the_clean_table_compares_accuracy() -> None:
     assert cell_of(table, "SROCC ↑", "reported", "Alpha").text == "0.900 → 0.860"
     assert cell_of(table, "SROCC ↑", "reported", "Beta").value == "—"
     assert "base" in [*bold(table.__class__(**{**vars(table), "blocks": table.blocks[:1]}), "SROCC ↑")]
+
+
+def test_plcc_after_a_logistic_fit_takes_one_curve_fitted_to_the_same_clean_photographs() -> None:
+    """By scipy: the curve is fitted to clean scores, and attacked scores go through it as it is."""
+
+    def curve(scores: Any, high: float, low: float, center: float, width: float) -> Any:
+        return low + (high - low) / (1 + np.exp(-(scores - center) / width))
+
+    found, studied = evaluation(), read()
+    fitted = attack_table(studied, "plcc_fitted_mos", "", "PLCC after a logistic fit, under attack", "worst_of_both")
+    assert fitted is not None
+    assert fitted.name == "plcc-fitted-worst-of-both"
+    for side, label in (("base", "base-2"), ("+NT", "nt-2")):
+        clean, attacked = found.clean(label), found.attacked(label, FGSM_LABEL, "worst_of_both")
+        assert clean.mos is not None and attacked.mos is not None
+        start = [clean.mos.max(), clean.mos.min(), clean.before.mean(), clean.before.std() / 4]
+        best, _ = curve_fit(curve, clean.before, clean.mos, p0=start, maxfev=10_000)
+        expected = stats.pearsonr(curve(clean.before, *best), clean.mos).statistic
+        shown = estimate_of(clean_table(studied), "PLCC (logistic fit) ↑", side, "Beta")
+        assert shown.value == pytest.approx(expected, abs=1e-6)
+        raw = estimate_of(clean_table(studied), "PLCC (raw) ↑", side, "Beta")
+        assert raw.value != pytest.approx(expected, abs=1e-6)
+        expected = stats.pearsonr(curve(attacked.before + attacked.change, *best), attacked.mos).statistic
+        head = f"Opinions and score after: PLCC (logistic fit) ↑: {side}"
+        assert estimate_of(fitted, "FGSM", head, "Beta").value == pytest.approx(expected, abs=1e-6)
+    for table in (fitted, clean_table(studied)):
+        assert any("opinions of the same photographs" in note for note in table.notes)
+
+
+def test_without_opinions_there_is_no_table_of_them() -> None:
+    found = evaluation()
+    bare = type(found)(tuple(replace(record, mos=None) for record in found.records), found.info)
+    studied = benchmark_study(bare, samples=20)
+    assert len(list(attack_tables(studied))) == 3 * 6
+    assert not any("logistic" in note for note in clean_table(studied).notes)
 
 
 def test_the_summary_is_the_mean_gain_over_white_box_and_over_black_box_attacks() -> None:

@@ -55,7 +55,8 @@ class Measure:
         title: As tables head it.
         against: `mos` (scores against opinions), `before` (scores before against after), `alone` (clean scores).
         higher_is_better: None where neither is.
-        needs: What of the model the metric takes: its `scale`, its `logistic`, or nothing.
+        needs: What of the model the metric takes: its `scale`, its `logistic` (fitted on validation photographs), a
+            logistic that is the `fit` to the very photographs that were evaluated, or nothing.
         digits: After the point.
     """
 
@@ -63,7 +64,7 @@ class Measure:
     title: str
     against: Literal["mos", "before", "alone"]
     higher_is_better: bool | None
-    needs: Literal["", "scale", "logistic"] = ""
+    needs: Literal["", "scale", "logistic", "fit"] = ""
     digits: int = 3
 
 
@@ -72,6 +73,7 @@ MEASURES: Mapping[str, Measure] = {
     "srocc_mos": Measure("srocc", "SROCC", "mos", True),
     "plcc_mos": Measure("plcc", "PLCC (raw)", "mos", True),
     "plcc_mapped_mos": Measure("plcc_mapped", "PLCC (mapped)", "mos", True, "logistic"),
+    "plcc_fitted_mos": Measure("plcc_mapped", "PLCC (logistic fit)", "mos", True, "fit"),
     "krocc_mos": Measure("krocc", "KROCC", "mos", True),
     "rmse_change": Measure("rmse", "RMSE", "before", False, digits=2),
     "srocc_change": Measure("srocc", "SROCC", "before", True),

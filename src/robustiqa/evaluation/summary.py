@@ -24,6 +24,7 @@ from robustiqa.evaluation.records import CLEAN
 from robustiqa.evaluation.views import Array, Evaluation, Scores
 from robustiqa.metrics import get_metric
 from robustiqa.metrics.bootstrap import Interval, resample_counts
+from robustiqa.metrics.mapping import fit_logistic
 from robustiqa.metrics.resampled import Statistic, resampled_form
 from robustiqa.metrics.robustness import Robustness, score_spread
 
@@ -60,6 +61,7 @@ class Summary:
     samples: int = SAMPLES
     seed: int = 0
     _kept: dict[tuple[str, str, Condition], _Drawn] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _fits: dict[str, Logistic | None] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def estimate(self, group: Group, measure: str, condition: Condition = UNTOUCHED) -> Estimate:
         """A measure of a group: `estimate(base, "srocc_mos")`.
@@ -122,6 +124,17 @@ class Summary:
         if not isinstance(found, Mapping) or set(found) != {"low", "high", "center", "width"}:
             raise InputError(f"the calibration of {label!r} must hold low, high, center and width, got {found!r}.")
         return Logistic(**{name: float(value) for name, value in found.items()})
+
+    def fit(self, label: str) -> Logistic | None:
+        """The curve fitted to all clean scores and opinions that the evaluation holds of a model; None if it failed.
+
+        It is the convention of the field since VQEG 2000: fitted to the photographs that it is judged on, so a
+        little kind. Attacked scores and resamples go through the same curve.
+        """
+        if label not in self._fits:
+            scores = self.evaluation.clean(label)
+            self._fits[label] = None if scores.mos is None else fit_logistic(scores.before, scores.mos)
+        return self._fits[label]
 
     def scores(self, label: str, condition: Condition, attacked_on: str | None = None) -> Scores:
         """The records behind the numbers of one model."""
@@ -221,6 +234,8 @@ class Summary:
         metric = get_metric(measure.metric)
         if measure.needs == "scale":
             return partial(metric, scale=self.evaluation.scale(label))
+        if measure.needs == "fit":
+            return partial(metric, logistic=self.fit(label))
         return partial(metric, logistic=self.logistic(label)) if measure.needs == "logistic" else metric
 
 

@@ -18,18 +18,24 @@ from robustiqa.report.cells import BOLD, heading, marked
 from robustiqa.report.layouts import AGAINST
 from robustiqa.report.tables import Block, Cell, Column, Row, Table, number
 
-CLEAN_MEASURES = ("rmse_mos", "srocc_mos", "plcc_mos", "krocc_mos")
+FITTED = "plcc_fitted_mos"
+CLEAN_MEASURES = ("rmse_mos", "srocc_mos", "plcc_mos", FITTED, "krocc_mos")
 PAPER = "farther_end"  # the objective of the paper, under which its numbers are comparable
 OBJECTIVES = (PAPER, "worst_of_both", "rank_split")
 SIBLINGS = (
     ("rmse_mos", "rmse_change", "RMSE under attack"),
     ("srocc_mos", "srocc_change", "SROCC under attack"),
     ("plcc_mos", "plcc_change", "PLCC under attack"),
+    (FITTED, "", "PLCC after a logistic fit, under attack"),
     ("krocc_mos", "krocc_change", "KROCC under attack"),
     ("", "r_robustness", "R robustness"),
     ("", "change_over_spread", "Change over the spread of clean scores"),
 )
 MAIN = ("rmse_change", "srocc_change")
+FIT_NOTE = (
+    "PLCC (logistic fit), usual since VQEG 2000: after the 4-parameter logistic fitted to clean scores and opinions of "
+    "the same photographs, all that were scored; one curve a model, kept for attacked scores and for resamples.",
+)
 REPORTED = "reported"
 AS_REPORTED = 3  # digits after the point, as the paper has them
 
@@ -50,7 +56,7 @@ def clean_table(read: BenchmarkStudy) -> Table:
         "Measure",
         tuple(Column(title) for title in (*_SIDES, REPORTED)),
         tuple(blocks),
-        notes(read.study, list(read.groups()), (), *source_note(read), BOLD),
+        notes(read.study, list(read.groups()), (), *source_note(read), *(FIT_NOTE if read.study.has_mos else ()), BOLD),
     )
 
 
@@ -69,11 +75,13 @@ def attack_table(read: BenchmarkStudy, against: str, change: str, title: str, ob
     Args:
         read: What the numbers are of.
         against: A measure against opinions; empty for none.
-        change: A measure before against after.
+        change: A measure before against after; empty for none.
         title: Of the table.
         objective: Of the attacks; what was reported elsewhere stands beside the paper's alone.
     """
     measures = [name for name in (against, change) if name and (read.study.has_mos or name == change)]
+    if not measures:
+        return None
     shows = objective == PAPER and any(measure in read.notes["reported"] for measure in measures)
     blocks, met = [], []
     for pair in read.pairs:
@@ -86,7 +94,7 @@ def attack_table(read: BenchmarkStudy, against: str, change: str, title: str, ob
         return None
     over = [f"{AGAINST[MEASURES[name].against]}: {heading(name)}" for name in measures]
     sides = (*_SIDES, REPORTED) if shows else _SIDES
-    name = change.removesuffix("_change").replace("_", "-")
+    name = (change or against).removesuffix("_change").removesuffix("_mos").replace("_", "-")
     return Table(
         f"{name}-{objective.replace('_', '-')}",
         f"{title}, {objective_name(objective)}",
@@ -98,6 +106,7 @@ def attack_table(read: BenchmarkStudy, against: str, change: str, title: str, ob
             list(read.groups()),
             list(dict.fromkeys(met)),
             *(source_note(read) if shows else ()),
+            *(FIT_NOTE if FITTED in measures else ()),
             *star_note(read),
             BOLD,
         ),
