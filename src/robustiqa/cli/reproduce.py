@@ -234,4 +234,5 @@ def _benchmark(
 
     done = run_benchmarks(benchmarks, dataset, place, values=recipe, runs=runs, files=files)
     found = [evaluation for one in done for evaluation in one.sets]
-    return benchmark_report(found, title), sum(len(evaluation.records) for evaluation in found)
+    pictures = [item for one in done for item in one.pictures]
+    return benchmark_report(found, title, pictures), sum(len(evaluation.records) for evaluation in found)

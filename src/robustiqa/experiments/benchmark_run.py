@@ -27,6 +27,7 @@ from robustiqa.experiments.benchmark import Benchmark
 from robustiqa.experiments.benchmark_models import Column, Entrant, Workshop
 from robustiqa.experiments.benchmark_notes import benchmark_notes
 from robustiqa.experiments.benchmark_pages import Met, Page
+from robustiqa.experiments.benchmark_pictures import make_pictures
 from robustiqa.experiments.comparison import QUICK_PHOTOS
 from robustiqa.experiments.comparison_evaluation import Stage, fewer
 from robustiqa.experiments.kept import Kept
@@ -35,6 +36,8 @@ from robustiqa.experiments.sharing import Unit, share
 from robustiqa.experiments.trainings import LOCKS
 from robustiqa.models.loading import load_model
 from robustiqa.models.weights import state_hash
+from robustiqa.report.examples import EXAMPLES
+from robustiqa.report.gallery import GalleryItem
 
 PART = "test"
 WHOLE_PHOTOGRAPHS = "whole"
@@ -44,10 +47,14 @@ TRANSFER = "transfer"  # where records of what several models scored are kept
 
 @dataclass(frozen=True)
 class Found:
-    """What a benchmark found: one evaluation of whole photographs, one of each crop; clean scores alone may be all."""
+    """What a benchmark found: one evaluation of whole photographs, one of each crop; clean scores alone may be all.
+
+    And pictures of the photographs that it shows as examples.
+    """
 
     benchmark: Benchmark
     sets: tuple[Evaluation, ...]
+    pictures: tuple[GalleryItem, ...] = ()
 
 
 def run_benchmarks(
@@ -233,7 +240,17 @@ class _Work:
     def found(self, task: _Task) -> Found:
         """What was found, as if nothing else had been run: in the order of the task, whoever did what first."""
         crops = dict.fromkeys(photos.crop for photos in task.plan.sets) or {None: None}
-        return Found(task.benchmark, tuple(self._assembled(task, crop) for crop in crops))
+        sets = {crop: self._assembled(task, crop) for crop in crops}
+        pictures = [item for crop, one in sets.items() for item in self._pictures(task, crop, one)]
+        return Found(task.benchmark, tuple(sets.values()), tuple(pictures))
+
+    def _pictures(self, task: _Task, crop: int | None, found: Evaluation) -> list[GalleryItem]:
+        if EXAMPLES not in task.benchmark.show:
+            return []
+        entrants = {entrant.label: entrant for entrant in task.entrants}
+        attacks = [attack for photos in task.plan.sets if photos.crop == crop for attack in photos.attacks]
+        photos = self.photographs(crop, None)
+        return make_pictures(found, photos, attacks, lambda label: self._load(entrants[label].file()), self.place)
 
     def _assembled(self, task: _Task, crop: int | None) -> Evaluation:
         sets = [photos for photos in task.plan.sets if photos.crop == crop]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from robustiqa.core.errors import InputError
 from robustiqa.evaluation.study import Study
@@ -20,13 +21,24 @@ from robustiqa.report.findings import flag_sentences
 from robustiqa.report.html import Facts, Report, facts
 from robustiqa.report.tables import Table
 
+if TYPE_CHECKING:
+    from robustiqa.report.gallery import GalleryItem
 
-def benchmark_report(found: Sequence[Evaluation], title: str = "", *, samples: int = SAMPLES, seed: int = 0) -> Report:
+
+def benchmark_report(
+    found: Sequence[Evaluation],
+    title: str = "",
+    pictures: Sequence[GalleryItem] = (),
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+) -> Report:
     """Makes one page of everything that benchmarks show.
 
     Args:
         found: Evaluations with the notes of `robustiqa.experiments.benchmark_notes`, in the order of the page.
         title: Of the page; that of the benchmark where there is one.
+        pictures: Of the photographs that are shown as examples, where they can be had.
         samples: Bootstrap resamples.
         seed: Of the resamples.
 
@@ -47,7 +59,7 @@ def benchmark_report(found: Sequence[Evaluation], title: str = "", *, samples: i
         keys=(),
         tables=tuple(table for part in parts for table in part.tables),
         figures=tuple(figure for part in parts for figure in part.figures),
-        gallery=(),
+        gallery=tuple(pictures),
         commands=(),
         method=tuple(dict.fromkeys(sentence for study in studies for sentence in method(study))),
         facts=_facts(studies),

@@ -59,6 +59,8 @@ class GalleryItem:
         height: Likewise.
         scale: Width here over width of the photograph; at most 1.
         amplification: What the difference was multiplied by.
+        goal: What the attack was aimed at.
+        why: What it is an example of, where photographs are shown for several reasons.
     """
 
     key: str
@@ -75,6 +77,8 @@ class GalleryItem:
     height: int
     scale: float
     amplification: int
+    goal: str = "worst_of_both"
+    why: str = ""
 
 
 def build_gallery(
@@ -112,12 +116,12 @@ def build_gallery(
             f"the gallery needs the model {(missing or list(read.labels))[0]!r}, got {', '.join(models) or 'none'}."
         )
     small = str(evaluation.info.get("small", "refuse"))
-    whole = {label: _whole_photo(models[label], small) for label in wanted}
+    whole = {label: whole_photo(models[label], small) for label in wanted}
     scores = evaluation.attacked(wanted[0], attack.label, "worst_of_both")
     worst = sorted(scores.records, key=lambda record: (-abs(record.score - record.clean_score), record.key))[:count]
     photos = {photo.key: photo for photo in dataset.select([record.key for record in worst])}
     both_ways = replace(attack, objective=WorstOfBoth())
-    return [_item(photos[record.key], both_ways, whole, evaluation) for record in worst]
+    return [gallery_item(photos[record.key], both_ways, whole, evaluation) for record in worst]
 
 
 def _first_known(attacks: Sequence[NamedAttack], known: Sequence[str]) -> NamedAttack:
@@ -130,11 +134,35 @@ def _first_known(attacks: Sequence[NamedAttack], known: Sequence[str]) -> NamedA
     )
 
 
-def _whole_photo(model: QualityModel, small: str) -> QualityModel:
+def whole_photo(model: QualityModel, small: str) -> QualityModel:
+    """The model that scores whole photographs; `small` is as in `evaluate`."""
     return (model if model.crop_size is None else CropAverage(model, small=small)).eval()
 
 
-def _item(photo: Photo, attack: NamedAttack, models: Mapping[str, QualityModel], evaluation: Evaluation) -> GalleryItem:
+def gallery_item(
+    photo: Photo,
+    attack: NamedAttack,
+    models: Mapping[str, QualityModel],
+    evaluation: Evaluation,
+    *,
+    goal: str = "worst_of_both",
+    why: str = "",
+    widest: int = WIDEST,
+) -> GalleryItem:
+    """Attacks one photograph on each of some models, and pictures what was found on the first.
+
+    Args:
+        photo: What is attacked.
+        attack: With its objective.
+        models: Labels to models of whole photographs.
+        evaluation: Whose records say what the models' clean scores are.
+        goal: Name of the attack's objective.
+        why: See `GalleryItem`.
+        widest: The most pixels of a picture's width.
+
+    Raises:
+        InputError: if a model's clean score is not that of its record.
+    """
     image = photo.read()[None]
     results: dict[str, AttackResult] = {}
     for label, model in models.items():
@@ -143,7 +171,7 @@ def _item(photo: Photo, attack: NamedAttack, models: Mapping[str, QualityModel],
         results[label] = result
     shown = next(iter(results.values()))
     difference, amplification = pixels.visible_difference(shown.images_8bit, shown.clean_images)
-    scale = min(1.0, WIDEST / image.shape[-1])
+    scale = min(1.0, widest / image.shape[-1])
     size = (max(1, round(scale * image.shape[-1])), max(1, round(scale * image.shape[-2])))
     return GalleryItem(
         key=photo.key,
@@ -163,6 +191,8 @@ def _item(photo: Photo, attack: NamedAttack, models: Mapping[str, QualityModel],
         height=size[1],
         scale=scale,
         amplification=amplification,
+        goal=goal,
+        why=why,
     )
 
 

@@ -100,13 +100,13 @@ class Report:
             undefined=StrictUndefined,
             keep_trailing_newline=True,
         )
-        places = {} if self.explorer is None else {key: place for place, key in enumerate(self.explorer.photos)}
+        photos, models = ((), []) if self.explorer is None else (self.explorer.photos, list(self.explorer.digits))
         groups: dict[str, object] = {
             "main_tables": [t for t in self.tables if t.main and not t.name.startswith("controls")],
             "controls": [t for t in self.tables if t.name.startswith("controls")],
             "more_tables": [t for t in self.tables if not t.main],
             "figures": [(figure, Markup(_inline(figure.svg))) for figure in self.figures],  # ours, not a user's text
-            "gallery": [_shown(item, places.get(item.key)) for item in self.gallery],
+            "gallery": [_shown(item, photos, models) for item in self.gallery],
             "explorer": self.explorer,
             "checks": self.checks,
         }
@@ -240,23 +240,28 @@ def _inline(svg: str) -> str:
 def _gallery_note(gallery: Sequence[GalleryItem]) -> str:
     if not gallery:
         return ""
-    first = gallery[0]
+    runs = dict.fromkeys(
+        f"{item.attack}, {objective_name(item.goal)}, at most {item.levels} of 255 levels a pixel" for item in gallery
+    )
+    found_on = dict.fromkeys(item.attacked_on for item in gallery)
+    shown = gallery[0].attacked_on if len(found_on) == 1 else "the model that each names"
     smaller = " Small pictures hide some of the change." if any(item.scale < 1 for item in gallery) else ""
     return (
-        f"{first.attack}, worst of both directions, at most {first.levels} of 255 levels a pixel, as 8-bit images. The "
-        f"pictures are those found on {first.attacked_on}; each score is under the attack on the model itself. "
+        f"{'; '.join(runs)}, as 8-bit images. The "
+        f"pictures are those found on {shown}; each score is under the attack on the model itself. "
         f"Differences are amplified about mid-gray.{smaller}"
     )
 
 
-def _shown(item: GalleryItem, photo: int | None) -> dict[str, object]:
-    """A gallery item as the page wants it; `photo` is its place in the explorer."""
+def _shown(item: GalleryItem, photos: Sequence[str], models: Sequence[str]) -> dict[str, object]:
+    """A gallery item as the page wants it, with its place in the explorer: an example is of one model alone."""
+    why = [item.why] if item.why else []
     opinion = [] if item.mos is None else [f"opinion {number(item.mos, 1)}"]
     size = [f"shown at {number(item.scale, 0, percent=True)}\u00a0% of its size"] if item.scale < 1 else []
     pictures = [
         ("clean", item.clean, f"{item.key}, as it is"),
         (
-            f"attacked, SSIM {number(item.ssim, 3)}",
+            f"attacked{f' on {item.attacked_on}' if item.why else ''}, SSIM {number(item.ssim, 3)}",
             item.adversarial,
             f"{item.key}, after the attack on {item.attacked_on}",
         ),
@@ -268,8 +273,9 @@ def _shown(item: GalleryItem, photo: int | None) -> dict[str, object]:
     ]
     return {
         "key": item.key,
-        "photo": photo,
-        "remark": ", ".join(opinion + size),
+        "photo": photos.index(item.key) if item.key in photos else None,
+        "model": models.index(item.attacked_on) if item.why and item.attacked_on in models else None,
+        "remark": ", ".join(why + opinion + size),
         "width": item.width,
         "height": item.height,
         "pictures": [

@@ -89,7 +89,11 @@
       .sort(compare);
   };
 
-  const picturesOf = (row) => document.querySelector(`[data-photo="${row.photo}"] .pictures`);
+  const picturesOf = (row) => {
+    const items = [...document.querySelectorAll(`[data-photo="${row.photo}"]`)];
+    const item = items.find(({ dataset }) => dataset.model === undefined || Number(dataset.model) === row.model);
+    return item?.querySelector(".pictures");
+  };
   const line = (row) => {
     const made = element("tr");
     for (const head of heads) {
