@@ -11,6 +11,7 @@ from robustiqa.evaluation.study import Study
 from robustiqa.evaluation.summary import SAMPLES
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.report.attack_report import NO_LIMIT
+from robustiqa.report.benchmark_explorer import benchmark_explorer
 from robustiqa.report.benchmark_figures import renamed
 from robustiqa.report.benchmark_study import BenchmarkStudy, benchmark_study
 from robustiqa.report.benchmark_views import VIEWS, View
@@ -64,7 +65,7 @@ def benchmark_report(
         method=tuple(dict.fromkeys(sentence for study in studies for sentence in method(study))),
         facts=_facts(studies),
         flags=tuple(dict.fromkeys(flag for study in studies for flag in study.diagnosis.flags)),
-        explorer=None,
+        explorer=benchmark_explorer(studies),
         checks=checks(studies, [part.title for part in parts]),
     )
 
