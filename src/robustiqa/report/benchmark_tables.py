@@ -34,7 +34,8 @@ SIBLINGS = (
 MAIN = ("rmse_change", "srocc_change")
 FIT_NOTE = (
     "PLCC (logistic fit), usual since VQEG 2000: after the 4-parameter logistic fitted to clean scores and opinions of "
-    "the same photographs, all that were scored; one curve a model, kept for attacked scores and for resamples.",
+    "the same photographs, all that were scored; one curve a model, kept for attacked scores and for resamples. "
+    "A dash: no rising curve fits.",
 )
 REPORTED = "reported"
 AS_REPORTED = 3  # digits after the point, as the paper has them
