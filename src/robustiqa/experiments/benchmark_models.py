@@ -14,7 +14,6 @@ from typing import Any
 from robustiqa.attacks.learned import STATE_FILE
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import SpecError
-from robustiqa.core.run_folder import spec_hash
 from robustiqa.experiments.benchmark import Benchmark, Sweep
 from robustiqa.experiments.comparison import (
     Comparison,
@@ -141,42 +140,40 @@ class Workshop:
         asked = {**(dict.fromkeys(begins, "") if self._quick else {}), **common, **own}
         return recipe.with_values({path: value for path, value in asked.items() if begins.get(path) != ""})
 
-    def _of(self, recipe: TrainingSpec, folder: Path) -> Trainings:
+    def _of(self, recipe: TrainingSpec, folder: Path, locks: Path | None = None) -> Trainings:
         if folder not in self._trainings:
-            place = self._place
-            self._trainings[folder] = Trainings(recipe, self._dataset, folder, place.options, self._tell(folder))
+            options, tell = self._place.options, self._tell(folder)
+            self._trainings[folder] = Trainings(recipe, self._dataset, folder, options, tell, locks=locks)
         return self._trainings[folder]
 
     def _tell(self, folder: Path) -> Any:
         return lambda sentence: self._place.tell(f"{sentence} ({folder.name})")
 
     def _pair_trainings(self, model: str) -> Trainings:
-        own = self._place.folder / "trainings" / model
-        folder = self._runs[model] / "trainings" if model in self._runs else own
-        return self._of(self._comparisons[model].recipe, folder)
+        """Trained here, or in the comparison's run folder, under the locks that the comparison itself takes."""
+        recipe = self._comparisons[model].recipe
+        if model in self._runs:
+            return self._of(recipe, self._runs[model] / "trainings", self._runs[model] / LOCKS)
+        return self._of(recipe, self._place.folder / "trainings" / model)
 
     def prepare(self) -> None:
         """Trains all that depends on no choice, chooses, and fits attacks; processes share the work."""
         units: list[Unit] = []
         for model in self._models:
             comparison, trainings = self._comparisons[model], self._pair_trainings(model)
-            units += _named(model, trainings.units(*baselines(comparison), *candidates(comparison)))
+            units += trainings.units(*baselines(comparison), *candidates(comparison))
         for source in self._sources():
-            units += _named(source, self._source(source).units(Variant(seed=0)))
+            units += self._source(source).units(Variant(seed=0))
         units += [self._fit_unit(name, fit) for name, fit in self._fits().items()]
         share(units, self._locks)
         for model in self._models:
             choice = train_and_choose(self._comparisons[model], self._pair_trainings(model))
             self._chosen[model] = choice.weight
-        share([self._training(entrant) for entrant in self._swept()], self._locks)
+        share([unit for entrant in self._swept() for unit in entrant.trainings.units(entrant.variant)], self._locks)
 
     @property
     def _locks(self) -> Path:
         return self._place.folder / LOCKS
-
-    def _training(self, entrant: Entrant) -> Unit:
-        (unit,) = entrant.trainings.units(entrant.variant)
-        return replace(unit, name=spec_hash({"trained": entrant.label}))
 
     def _swept(self) -> Iterable[Entrant]:
         for benchmark in self._benchmarks:
@@ -265,8 +262,3 @@ class Workshop:
         made = {name: str(self._source_file(name)) for name in self._sources()}
         made |= {name: str(self._place.folder / "fits" / name / STATE_FILE) for name in self._fits()}
         return {**made, **self._given}
-
-
-def _named(owner: str, units: Iterable[Unit]) -> list[Unit]:
-    """Units whose locks are told apart from those of other models."""
-    return [replace(unit, name=f"{owner}-{unit.name}") for unit in units]

@@ -117,6 +117,7 @@ class _Work:
             kept=_read_json(place.kept / TRAININGS_FILE),
             keep=self._keep_training,
             controls=comparison.controls,
+            locks=self._locks,
         )
         kept = self._kept.read()
         if kept is not None and kept.info["dataset"]["fingerprint"] != dataset.part("test").fingerprint():

@@ -27,12 +27,14 @@ class Unit:
         done: Whether it is done already.
         run: Does it, with all that it needs.
         ready: Whether what it needs is there; what is not ready comes last.
+        lock: Its lock, where experiments of several kinds may be at the same work; None for one by its name.
     """
 
     name: str
     done: Callable[[], bool]
     run: Callable[[], None]
     ready: Callable[[], bool] = _always
+    lock: Path | None = None
 
 
 def share(units: Sequence[Unit], locks: Path) -> None:
@@ -49,7 +51,7 @@ def share(units: Sequence[Unit], locks: Path) -> None:
 
 def _do(unit: Unit, locks: Path, *, wait: bool) -> bool:
     """Runs a unit unless another process has it or has just done it; gives whether it ran."""
-    with claim(locks / f"{unit.name}.lock", wait=wait) as mine:
+    with claim(unit.lock or locks / f"{unit.name}.lock", wait=wait) as mine:
         if not mine or unit.done():
             return False
         unit.run()

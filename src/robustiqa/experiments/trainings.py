@@ -88,6 +88,7 @@ class Trainings:
         kept: What an earlier place of work noted: run names to `notes`.
         keep: Called with a run's name and notes when it is done.
         controls: Name to fields of the recipe, for variants that are one.
+        locks: Folder for the locks, the same for whoever trains here; one below `folder` if None.
 
     Raises:
         DataError: if the dataset has no validation part.
@@ -103,6 +104,7 @@ class Trainings:
         kept: Mapping[str, Mapping[str, Any]] | None = None,
         keep: Callable[[str, Mapping[str, Any]], None] | None = None,
         controls: Mapping[str, Mapping[str, Any]] | None = None,
+        locks: Path | None = None,
     ) -> None:
         dataset.part(recipe.data.validation)
         self._recipe = recipe
@@ -113,6 +115,7 @@ class Trainings:
         self._kept = dict(kept or {})
         self._keep = keep
         self._controls = dict(controls or {})
+        self._locks = locks or folder / LOCKS
         self._variants: dict[str, Variant] = {}
 
     def get(self, *variants: Variant) -> list[Trained]:
@@ -120,7 +123,7 @@ class Trainings:
 
         Processes that ask for the same models share the work.
         """
-        share(self.units(*variants), self._folder / LOCKS)
+        share(self.units(*variants), self._locks)
         return [self._trained(variant) for variant in variants]
 
     def units(self, *variants: Variant) -> list[Unit]:
@@ -129,7 +132,7 @@ class Trainings:
         return [self._unit(variant, lambda variant=variant: self.known(variant)) for variant in variants]  # type: ignore[misc]
 
     def _unit(self, variant: Variant, done: Callable[[], bool]) -> Unit:
-        return Unit(variant.name, done, lambda: self._train(variant))
+        return Unit(variant.name, done, lambda: self._train(variant), lock=self._locks / f"{variant.name}.lock")
 
     def _trained(self, variant: Variant) -> Trained:
         reached = self.notes(variant)["validation_srocc"]
@@ -155,7 +158,7 @@ class Trainings:
     def file(self, weights: Path) -> Path:
         """A file of weights that `get` named, whose run is made again if it is not there."""
         variant = self._variants[weights.parent.name]
-        share([self._unit(variant, weights.is_file)], self._folder / LOCKS)
+        share([self._unit(variant, weights.is_file)], self._locks)
         return weights
 
     def weights(self, variant: Variant) -> Path:
