@@ -109,6 +109,10 @@ class Toys:
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> Toys:
+    return stand_in(monkeypatch)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Toys:
     made = Toys()
     models = "robustiqa.experiments.benchmark_models"
     monkeypatch.setattr("robustiqa.experiments.trainings.train", made.train)
