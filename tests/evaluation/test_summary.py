@@ -82,8 +82,8 @@ def oracle(measure: str, mos: Array, before: Array, after: Array, label: str) ->
         ) / len(before)
     if measure == "plcc_fitted_mos":
         start = [max(mos), min(mos), sum(before) / len(before), before.std() / 4]
-        curve, _ = optimize.curve_fit(_rising, before, mos, p0=start, maxfev=10_000)
-        return float(stats.pearsonr(_rising(after, *curve), mos)[0])
+        best, _ = optimize.curve_fit(_rising, before, mos, p0=start, maxfev=10_000)
+        return float(stats.pearsonr(_rising(after, *best), mos)[0])
     if measure == "plcc_mapped_mos":
         return float(stats.pearsonr(mapped[1], mos)[0])
     if measure.endswith("_gain"):

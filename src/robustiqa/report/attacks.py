@@ -56,10 +56,15 @@ def cost(study: Study, label: str, condition: Condition) -> Cost:
             study.evaluation.attacked(label, condition.attack, goal, variant=condition.variant)
             for goal in ("lower", "raise")
         ]
+    queries, gradients, seconds = (
+        sum(_mean(part.records, name) for part in spent) for name in ("queries", "gradients", "seconds")
+    )
     return Cost(
         _mean(chosen.records, "ssim"),
         _mean(chosen.records, "lpips"),
-        *(sum(_mean(part.records, name) for part in spent) for name in ("queries", "gradients", "seconds")),
+        queries,
+        gradients,
+        seconds,
         _largest([record.peak_memory for part in spent for record in part.records]),
     )
 

@@ -25,4 +25,4 @@ def read_item(folder: Path) -> GalleryItem:
     """The item that `write_item` wrote."""
     said = json.loads((folder / ITEM_FILE).read_text(encoding="utf-8"))
     said["scores"] = tuple(GalleryScore(**score) for score in said["scores"])
-    return GalleryItem(**said, **{name: (folder / f"{name}.png").read_bytes() for name in PICTURES})
+    return GalleryItem(**said | {name: (folder / f"{name}.png").read_bytes() for name in PICTURES})
