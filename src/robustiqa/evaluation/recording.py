@@ -36,6 +36,10 @@ class Batch:
         """Their names."""
         return [photo.key for photo in self.photos]
 
+    def __getitem__(self, part: slice) -> Batch:
+        """Some of them."""
+        return Batch(self.photos[part], self.images[part])
+
 
 def clean_records(label: str, batch: Batch, clean: CleanPass) -> Iterator[Record]:
     """What a model says of untouched photographs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from robustiqa.core.dataset import Dataset, Photo
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.run_folder import environment, open_run_folder
+from robustiqa.evaluation.fitting import Fitting, Tell
 from robustiqa.evaluation.recording import Batch, attack_records, clean_records, transferred
 from robustiqa.evaluation.records import CLEAN, Record, RecordStore, check_finite
 from robustiqa.evaluation.shards import WHOLE, Shard
@@ -51,6 +53,7 @@ def evaluate(
     shard: Shard = WHOLE,
     attacked: Sequence[str] | None = None,
     progress: Listener | None = None,
+    tell: Tell | None = None,
 ) -> Evaluation:
     """Scores and attacks every photograph with every model.
 
@@ -64,7 +67,8 @@ def evaluate(
         folder: A run folder for the records, continued if it is there; in memory only if None.
         variants: `end_to_end`, `patchwise`, or both.
         transfer: Whether each model also scores what was found on the others.
-        batch_size: Photographs of one size at a time; part of the run's identity, for float rounding depends on it.
+        batch_size: Photographs of one size at a time; part of the run's identity, for float rounding depends on it. A
+            batch that would not fit into memory is taken apart (`Fitting`), which is not.
         device: Where to compute.
         small: What to do with photographs smaller than a crop: `refuse` or `pad`.
         info: More about the run for captions, as plain values.
@@ -75,10 +79,11 @@ def evaluate(
             the folder then holds: all records, once every shard is done.
         attacked: Labels of the models to attack; the others only score what is found on them. All if None.
         progress: Called with (photographs done, photographs in all); those of other shards count as done when passed.
+        tell: Called with a sentence if memory runs out and batches are halved.
 
     Raises:
         InputError: if there are no photographs or models, a label is empty, two attacks would write the same records,
-            or a photograph is too small.
+            or a photograph is too small or too large.
         SpecError: if the folder is of another run.
         WorkFailedError: if a model gives a score that is not finite; what was found before stays in the folder.
     """
@@ -105,6 +110,7 @@ def evaluate(
         store = RecordStore(folder / RECORDS_FILE)
     records = list(store) if store is not None else []
     done = {record.identity for record in records}
+    fitting = Fitting(tell)
     places = {photo.key: place for place, photo in enumerate(dataset, start=1)}
     for batch in _batches(dataset, batch_size, device, shard):
         for label in targets:
@@ -113,7 +119,8 @@ def evaluate(
             if wanted <= done:
                 continue
             others = {name: other for name, other in whole.items() if name != label} if transfer else {}
-            found = _run_batch(label, model, others, batch, runs, timed, lpips)
+            work = partial(_run_batch, label, model, others, batch, runs, timed, lpips)
+            found = fitting.in_parts(model, batch.images, work)
             made = [record for record in found if record.identity not in done]
             check_finite(made)
             if store is not None:
@@ -247,8 +254,10 @@ def _run_batch(
     runs: Sequence[_Run],
     timed: bool,
     lpips: Similarity | None,
+    part: slice,
 ) -> Iterator[Record]:
-    """All records of one model as the attacked one on one batch."""
+    """All records of one model as the attacked one on a part of one batch."""
+    batch = batch[part]
     device = batch.images.device
     with spending(device, timed) as clean_spent:
         clean = clean_pass(model, batch.images)

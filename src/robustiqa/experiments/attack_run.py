@@ -153,6 +153,7 @@ class _SetWork:
                 timed=True,
                 lpips=self.lpips,
                 progress=self.place.progress,
+                tell=self.place.tell,
             )
             self.kept.add(found, label, lambda notes: self._notes())
 

@@ -217,6 +217,7 @@ class _Work:
                 small="pad",
                 timed=True,
                 progress=self.place.progress,
+                tell=self.place.tell,
             )
             where = f"{self.place.device}, {torch.get_num_threads()} threads, batches of {self.place.batch_size}"
             store = self.store(job.owner, job.crop)

@@ -97,6 +97,7 @@ def evaluate_model(
     device: str,
     batch_size: int,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[Evaluation, dict[str, float] | None]:
     """Scores and attacks the test part with one model; goes on where it was stopped.
 
@@ -109,12 +110,13 @@ def evaluate_model(
         device: Where to compute.
         batch_size: Photographs at a time.
         progress: Called with (photographs done, photographs in all).
+        tell: Called with a sentence if memory runs out.
 
     Returns:
         The records, and the logistic from clean validation scores to opinions (None where the fit fails).
     """
     model = {label: load_model(weights)}
-    options: dict[str, Any] = {"device": device, "batch_size": batch_size, "small": "pad"}
+    options: dict[str, Any] = {"device": device, "batch_size": batch_size, "small": "pad", "tell": tell}
     clean = evaluate(model, dataset.part("validation"), folder=folder / "validation" / label, **options)
     run = folder / stage.name / label
     found = evaluate(model, stage.of(dataset.part("test")), stage.attacks, folder=run, progress=progress, **options)

@@ -186,6 +186,7 @@ class _Work:
                 device=self.place.device,
                 batch_size=self.place.batch_size,
                 progress=self.place.progress,
+                tell=self.place.tell,
             )
             self._kept.add(found, label, lambda notes: {**_with_curve(notes, label, curve), **self._mark})
 
