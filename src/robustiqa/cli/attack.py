@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from robustiqa.cli import options
 from robustiqa.cli.adversarials import AttackedPhoto, Writer, measure
 from robustiqa.cli.attacking import ATTACK_HELP, DEFAULT_OBJECTIVE, ObjectiveName, build_attack
 from robustiqa.cli.output import Output, number
-from robustiqa.cli.photos import Inputs, find_inputs, smallest_side, whole_photo
+from robustiqa.cli.photos import Inputs, find_inputs, photos_at_once, smallest_side, whole_photo
 from robustiqa.cli.weights import DEMO_NOTE, load_models
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def attack(
     max_side: options.MaxSide = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    batch_size: options.BatchSize = 1,
+    batch_size: options.BatchSize = None,
     workers: options.Workers = 2,
     json: options.Json = False,
 ) -> int:
@@ -112,14 +113,16 @@ def attack(
     writer = Writer(out, plan.attack.name, inputs.paths)
     if not inputs.paths:
         inputs.refuse_if_none(0)
-    loaded = load_models(weights, model, backbone, find_device(device))
+    place = find_device(device)
+    loaded = load_models(weights, model, backbone, place)
     inputs.max_side = max_side
     inputs.smallest = smallest_side([entry.model for entry in loaded], small)
     whole = {entry.label: whole_photo(entry.model, small) for entry in loaded}
     if not weights:
         output.line(DEMO_NOTE)
     told = {entry.label: {**plan.described, "max_side": max_side, "model": entry.describe()} for entry in loaded}
-    found = _attack_all(inputs, whole, plan, writer, told, output, batch_size, workers)
+    together = photos_at_once(batch_size, whole, inputs.sources, place)
+    found = _attack_all(inputs, whole, plan, writer, told, output, together, workers)
     inputs.refuse_if_none(len(found))
     _print_tables(output, found, plan)
     for problem in inputs.problems:
@@ -151,18 +154,36 @@ def _attack_all(
     batch_size: int,
     workers: int,
 ) -> Found:
+    from robustiqa.evaluation.fitting import Fitting
+
     device = next(iter(models.values())).input_mean.device
+    fitting = Fitting(output.note)
     found: Found = {}
     with output.progress("attacking") as tell:
         for paths, images in inputs.batches(batch_size, workers):
             placed = images.to(device)
             found |= {path: {} for path in paths}
             for label, model in models.items():
-                result = plan(model, placed, [str(path) for path in paths])
-                for photo in measure(result, paths, writer, label if len(models) > 1 else "", told[label]):
+                below = label if len(models) > 1 else ""
+                work = partial(_attack_part, plan, model, placed, paths, writer, below, told[label])
+                for photo in fitting.in_parts(model, placed, work):
                     found[photo.path][label] = photo
             tell(len(found) + len(inputs.problems), len(inputs.paths))
     return found
+
+
+def _attack_part(
+    plan: _Plan,
+    model: QualityModel,
+    images: Tensor,
+    paths: Sequence[Path],
+    writer: Writer,
+    below: str,
+    about: Mapping[str, Any],
+    part: slice,
+) -> list[AttackedPhoto]:
+    result = plan(model, images[part], [str(path) for path in paths[part]])
+    return measure(result, paths[part], writer, below, about)
 
 
 def _print_tables(output: Output, found: Found, plan: _Plan) -> None:

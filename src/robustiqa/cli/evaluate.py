@@ -13,7 +13,7 @@ from robustiqa.cli import options, runs
 from robustiqa.cli.attacking import ATTACK_HELP, DEFAULT_OBJECTIVE, ObjectiveName, build_attack
 from robustiqa.cli.data import open_dataset, refuse_unusable
 from robustiqa.cli.output import Output
-from robustiqa.cli.photos import reading_ahead, smallest_side
+from robustiqa.cli.photos import photos_at_once, reading_ahead, smallest_side, whole_photo
 from robustiqa.cli.processes import this_process, wait_until
 from robustiqa.cli.weights import DEMO_NOTE, DEMO_WEIGHTS, load_models
 from robustiqa.core.errors import InputError
@@ -78,7 +78,7 @@ def evaluate(
     max_side: options.MaxSide = None,
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    batch_size: options.BatchSize = 1,
+    batch_size: options.BatchSize = None,
     workers: options.Workers = 2,
     json: options.Json = False,
 ) -> int:
@@ -93,7 +93,7 @@ def evaluate(
     """
     from robustiqa.cli.devices import find_device
     from robustiqa.cli.showing import print_report, report_document, write_report
-    from robustiqa.core.run_folder import SPEC_FILE
+    from robustiqa.core.run_folder import SPEC_FILE, known_spec
     from robustiqa.evaluation.run import record_count
     from robustiqa.report import report as make_report
 
@@ -110,7 +110,13 @@ def evaluate(
     runs.check_labels(comparison, [entry.label for entry in loaded])
     if not weights:
         output.line(DEMO_NOTE)
-    work = _Work({entry.label: entry.model for entry in loaded}, place, batch_size, small, workers, piece, output)
+    models = {entry.label: entry.model for entry in loaded}
+    whole = {label: whole_photo(one, small) for label, one in models.items()}
+    sources = [photo.source for photo in chosen]
+    together = photos_at_once(batch_size, whole, sources, place)
+    if batch_size is None:  # a run that was begun elsewhere goes on as it is
+        together = known_spec(out).get("batch_size", together)
+    work = _Work(models, place, together, small, workers, piece, output)
     asked: dict[str, Any] = {"variants": tuple(variant or ("end_to_end",)), "transfer": transfer}
     fitted_on = _calibration_part(dataset, chosen, part)
     if not (out / SPEC_FILE).is_file() or piece.count > 1:
@@ -234,6 +240,7 @@ class _Work:
                 small=self.small,
                 shard=self.shard,
                 progress=tell,
+                tell=self.output.note,
                 **options,
             )
 

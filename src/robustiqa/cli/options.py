@@ -15,7 +15,27 @@ Device = Annotated[
     typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random draw.")]
-BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Photographs of one size to compute at a time.")]
+
+
+def parse_batch_size(text: str) -> int | None:
+    """The number that `--batch-size` says; None for `auto`."""
+    if text == "auto":
+        return None
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise typer.BadParameter(f"{text!r} is neither auto nor a whole number of at least 1.")
+    return int(text)
+
+
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N|auto",
+        parser=parse_batch_size,
+        help="Photographs of one size to compute at a time; auto: on a GPU up to 8, as many as its memory holds, on a "
+        "CPU 1.",
+        show_default="auto",
+    ),
+]
 Workers = Annotated[int, typer.Option(metavar="N", min=0, help="Threads that read photographs ahead.")]
 Paths = Annotated[
     list[Path], typer.Argument(metavar="PATH", help="Photographs, or folders that hold them.", show_default=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from robustiqa.core.errors import ImageFileError, InputError
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    import torch
     from torch import Tensor
 
     from robustiqa.core.dataset import Dataset, ImageSource
@@ -63,13 +64,17 @@ class Inputs:
         if images:
             yield paths, torch.stack(images)
 
-    def _read(self, workers: int) -> Iterator[tuple[Path, Tensor]]:
+    @property
+    def sources(self) -> Sequence[ImageSource]:
+        """Where the pixels come from, shrunk if they are to be."""
         from robustiqa.core.image_files import FileSource
         from robustiqa.datasets.max_side import Shrunk
 
         files = [FileSource(path) for path in self.paths]
-        sources = files if self.max_side is None else [Shrunk(file, self.max_side) for file in files]
-        with ReadAhead(sources, workers) as ahead:
+        return files if self.max_side is None else [Shrunk(file, self.max_side) for file in files]
+
+    def _read(self, workers: int) -> Iterator[tuple[Path, Tensor]]:
+        with ReadAhead(self.sources, workers) as ahead:
             for place, path in enumerate(self.paths):
                 try:
                     image = ahead.read(place)
@@ -191,6 +196,38 @@ def whole_photo(model: QualityModel, small: str, crops: int | None = None, seed:
         return model
     device = model.input_mean.device
     return CropAverage(model, crops=crops, seed=seed, small=small).to(device).eval()
+
+
+def photos_at_once(
+    asked: int | None, models: Mapping[str, QualityModel], sources: Iterable[ImageSource], device: torch.device
+) -> int:
+    """What `--batch-size` stands for; what it leaves to chance is taken apart by `Fitting` where it does not fit.
+
+    Args:
+        asked: None for `auto`.
+        models: By label, as they score whole photographs.
+        sources: All photographs.
+        device: Where to compute.
+
+    Raises:
+        InputError: if a batch that was asked for, or one photograph, would not fit into memory.
+    """
+    from robustiqa.evaluation.fitting import default_batch_size, refuse_too_many
+
+    refuse_too_many(models, asked or 1, _sizes(sources), device)
+    return asked or default_batch_size(device)
+
+
+def _sizes(sources: Iterable[ImageSource]) -> Iterator[tuple[int, int]]:
+    """Heights and widths of the photographs in files, of which no pixel is read; made ones are small."""
+    from robustiqa.core.image_files import FileSource, image_size
+    from robustiqa.datasets.max_side import Shrunk, shrunk_size
+
+    for source in sources:
+        file = source.source if isinstance(source, Shrunk) else source
+        size = image_size(file.path) if isinstance(file, FileSource) else None
+        if size is not None:
+            yield shrunk_size(*size, source.max_side) if isinstance(source, Shrunk) else size
 
 
 def smallest_side(models: Sequence[QualityModel], small: str) -> int:

@@ -98,7 +98,7 @@ def reproduce(
         bool, typer.Option("--quick", help="Few photographs, one epoch or few steps: shows that it runs, no result.")
     ] = False,
     device: options.Device = "auto",
-    batch_size: options.BatchSize = 1,
+    batch_size: options.BatchSize = None,
     json: options.Json = False,
 ) -> int:
     """Run a declared experiment to its tables, or go on with it; `all` runs every benchmark.
@@ -112,6 +112,7 @@ def reproduce(
     """
     from robustiqa.cli.devices import find_device, training_device
     from robustiqa.cli.showing import print_report, report_document, write_report
+    from robustiqa.evaluation.fitting import default_batch_size
     from robustiqa.experiments.comparison import Comparison
     from robustiqa.experiments.declared import load_benchmarks, load_experiment
     from robustiqa.experiments.reproduction import Place
@@ -146,7 +147,7 @@ def reproduce(
                 progress=lambda now: watch.training("training", now),
             ),
             device=place_of_work,
-            batch_size=batch_size,
+            batch_size=batch_size or default_batch_size(place_of_work),
             tell=output.note,
             progress=watch.attacking,
         )

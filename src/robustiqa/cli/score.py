@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from robustiqa.cli import options
 from robustiqa.cli.output import Output, number
-from robustiqa.cli.photos import Inputs, find_inputs, smallest_side, whole_photo
+from robustiqa.cli.photos import Inputs, find_inputs, photos_at_once, smallest_side, whole_photo
 from robustiqa.cli.weights import DEMO_NOTE, load_models
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def score(
     ] = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
-    batch_size: options.BatchSize = 1,
+    batch_size: options.BatchSize = None,
     workers: options.Workers = 2,
     json: options.Json = False,
 ) -> int:
@@ -103,7 +104,8 @@ def score(
     inputs = find_inputs(paths, recursive)
     if not inputs.paths:
         inputs.refuse_if_none(0)
-    loaded = load_models(weights, model, backbone, find_device(device))
+    place = find_device(device)
+    loaded = load_models(weights, model, backbone, place)
     inputs.max_side = max_side
     inputs.smallest = smallest_side([entry.model for entry in loaded], small)
     whole = {
@@ -112,7 +114,8 @@ def score(
     }
     if not weights:
         output.line(DEMO_NOTE)
-    scored = _score_all(inputs, whole, request, output, batch_size, workers)
+    together = photos_at_once(batch_size, whole, inputs.sources, place)
+    scored = _score_all(inputs, whole, request, output, together, workers)
     inputs.refuse_if_none(len(scored))
     _print_table(output, scored, request)
     for problem in inputs.problems:
@@ -153,24 +156,33 @@ def _score_all(
     batch_size: int,
     workers: int,
 ) -> dict[Path, dict[str, PhotoScore]]:
+    from robustiqa.evaluation.fitting import Fitting
+
     device = next(iter(models.values())).input_mean.device
+    fitting = Fitting(output.note)
     scored: dict[Path, dict[str, PhotoScore]] = {}
     with output.progress("scoring") as tell:
         for paths, images in inputs.batches(batch_size, workers):
             placed = images.to(device)
             keys = [str(path) for path in paths]
-            found = {label: _score_batch(model, placed, keys, request) for label, model in models.items()}
+            found = {
+                label: fitting.in_parts(model, placed, partial(_score_part, model, placed, keys, request))
+                for label, model in models.items()
+            }
             for place, path in enumerate(paths):
                 scored[path] = {label: of_batch[place] for label, of_batch in found.items()}
             tell(len(scored) + len(inputs.problems), len(inputs.paths))
     return scored
 
 
-def _score_batch(model: QualityModel, images: Tensor, keys: Sequence[str], request: _Request) -> list[PhotoScore]:
+def _score_part(
+    model: QualityModel, images: Tensor, keys: Sequence[str], request: _Request, part: slice
+) -> list[PhotoScore]:
     import torch
 
     from robustiqa.core.attack import clean_pass
 
+    images, keys = images[part], keys[part]
     clean = clean_pass(model, images)
     ranges: list[tuple[float, float] | None] = [None] * len(keys)
     if request.lower is not None and request.higher is not None:

@@ -73,6 +73,15 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """Height and width that an image file's first bytes tell, as stored; None where `read_image` will complain."""
+    try:
+        with pillow_warnings_ignored, Image.open(path) as image:
+            return image.height, image.width
+    except (*DECODER_ERRORS, UnidentifiedImageError, Image.DecompressionBombError, OSError):
+        return None
+
+
 def write_png(image: Tensor, path: str | os.PathLike[str]) -> None:
     """Writes an 8-bit PNG, each value rounded to the nearest level; the file appears whole or not at all.
 

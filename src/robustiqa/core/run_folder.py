@@ -97,6 +97,16 @@ def open_run_folder(folder: Path, spec: Mapping[str, Any]) -> str:
     return wanted
 
 
+def known_spec(folder: Path) -> dict[str, Any]:
+    """The spec of the run in a folder; empty if there is none yet.
+
+    Raises:
+        SpecError: if it is of another version.
+    """
+    path = folder / SPEC_FILE
+    return dict(_read(path)["spec"]) if path.is_file() else {}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

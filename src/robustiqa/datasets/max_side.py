@@ -35,12 +35,19 @@ def shrink(image: Tensor, max_side: int) -> Tensor:
     Antialiased bicubic interpolation, rounded to 8 bits: what comes out is a picture that a file can hold.
     """
     height, width = image.shape[1:]
-    longest = max(height, width)
-    if longest <= max_side:
+    size = shrunk_size(height, width, max_side)
+    if size == (height, width):
         return image
-    size = [max(1, round(length * max_side / longest)) for length in (height, width)]
     smaller = F.interpolate(image[None], size, mode="bicubic", antialias=True)
     return pixels.quantize(smaller.clamp(0, 1))[0]
+
+
+def shrunk_size(height: int, width: int, max_side: int) -> tuple[int, int]:
+    """Height and width of a photograph that `shrink` is through with."""
+    longest = max(height, width)
+    if longest <= max_side:
+        return height, width
+    return max(1, round(height * max_side / longest)), max(1, round(width * max_side / longest))
 
 
 def shrunk(dataset: Dataset, max_side: int) -> Dataset:
