@@ -43,6 +43,7 @@ from robustiqa.training.crops import Crops, DecodedPhotos, EpochBatches, epoch_l
 from robustiqa.training.gradient_checkpointing import checkpoint_gradients
 from robustiqa.training.heads import further_scores, loss_of_heads
 from robustiqa.training.losses import SCALE_FREE
+from robustiqa.training.memory import StepMemory
 from robustiqa.training.phases import prepare_phases
 from robustiqa.training.processes import averaged, create_accelerator, layout_warning_ignored
 from robustiqa.training.spec import TrainingSpec
@@ -115,8 +116,8 @@ def train(spec: TrainingSpec, dataset: Dataset, folder: Path, options: RunOption
         The weights file inside the run folder.
 
     Raises:
-        SpecError: if the folder is of another run, or the spec names what does not exist.
-        WorkFailedError: if the loss stops being finite.
+        SpecError: if the folder is of another run, or the spec names what does not exist or does not fit into memory.
+        WorkFailedError: if the loss stops being finite, or memory runs out.
     """
     resolved = resolve(spec, dataset)
     weights = folder / WEIGHTS_FILE
@@ -154,6 +155,9 @@ class _Run:
         if options.gradient_checkpointing:
             checkpoint_gradients(self.model)
         side = crop_side(self.model, spec)
+        place, processes = self.accelerator.device, self.accelerator.num_processes
+        self.memory = StepMemory(spec, side, place, processes, options.gradient_checkpointing)
+        self.memory.refuse_too_large(self.model)
         self.network, self.phases = prepare_phases(self.accelerator, self.model, spec)
         self.phase = self.phases[0]
         cache = DecodedPhotos(options.cache or folder / DECODED_FOLDER)
@@ -171,7 +175,8 @@ class _Run:
     def go(self) -> None:
         step = self._resume()
         for epoch in range(step // self.steps_per_epoch, self.spec.epochs):
-            step = self._epoch(epoch, step)
+            with self.memory.explained():
+                step = self._epoch(epoch, step)
         if self.accelerator.is_main_process:
             self._save_weights(self.folder / WEIGHTS_FILE, self.steps)
         self.accelerator.wait_for_everyone()
