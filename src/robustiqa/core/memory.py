@@ -5,7 +5,8 @@ and backward, on a copy of the model whose tensors have shapes and no data (`Fak
 nothing costs nothing, checkpoints count as they are, and a pass of any batch costs the time of its calls alone.
 What it leaves out: scratch memory inside kernels (convolutions of the CPU and of cuDNN), what an allocator keeps for
 later, the weights (they are there already), and the program itself.
-How far off: peaks of HyperIQA, DBCNN and a training step on a CPU, docs/memory.md; a slow test measures again.
+How far off: on a CPU, a process took 1.2 to 1.4 times as much (HyperIQA, DBCNN, a training step; docs/memory.md, and a
+slow test that measures again); on a GPU it has not been measured.
 Where a model can't be run without data (a value decides what it computes), one real pass over a small picture stands
 for it, in proportion to pixels; where that fails, too, nothing is known, and nothing refused.
 """

@@ -25,7 +25,7 @@ from robustiqa.models.crop_average import CropAverage
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
-BATCHES = {"cuda": 8}  # photographs at a time, if nobody says how many; a CPU gains nothing by more than one
+BATCHES = {"cuda": 8}  # photographs at a time, if nobody says how many; elsewhere one: runs that are there have one
 SHARE = 0.7  # of what is available that a batch is planned for: kernels and allocators take more than tensors
 COPIES = 12  # of a photograph, float32, beside its pass: the clean one, its gradient, and both goals of I-FGSM
 SSIM_COPIES = 26  # of one, or of the part of a large one that is gone through at a time
