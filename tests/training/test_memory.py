@@ -20,7 +20,7 @@ from robustiqa.training.memory import StepMemory
 from tests.training.tiny import SIDE, TinyNet, tiny_spec, train_tiny_net
 
 CPU = torch.device("cpu")
-NT = {"penalty__weight": 1e-3}
+NT: dict[str, Any] = {"penalty__weight": 1e-3}
 RECIPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "finite difference": NT,
