@@ -22,6 +22,7 @@ from robustiqa.evaluation.fitting import Fitting, default_batch_size, photo_memo
 from robustiqa.evaluation.recording import Batch, attack_records
 from robustiqa.evaluation.records import Record
 from robustiqa.evaluation.run import evaluate
+from robustiqa.evaluation.spending import Spent
 from robustiqa.models.crop_average import CropAverage
 from tests.photos import Scene, tiny_dataset
 from tests.toys import ConvModel, LinearModel, toy_photos
@@ -215,7 +216,7 @@ def test_an_attack_and_its_measures_hold_what_is_reckoned_with(name: str) -> Non
     (photo,) = tiny_dataset(train=0, validation=0, test=1)
     with PeakMemory() as peak:
         result = attack(model, images.clone(), clean=clean_pass(model, images))
-        attack_records("net", Batch((photo, photo), images), attack, "lower", "end_to_end", result)
+        attack_records("net", Batch((photo, photo), images), attack, "lower", "end_to_end", result, Spent())
     reckoned = photo_memory(model, images.shape, CPU)
     assert reckoned is not None
     assert 0.6 * reckoned < peak.peak < reckoned

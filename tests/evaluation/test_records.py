@@ -136,8 +136,9 @@ def test_compressed_records_are_those_that_went_in(tmp_path: Path) -> None:
     "number", [0.1, 1 / 3, 54.25955, 1e-7, 16777217.0, 3e38, 1e-45, -0.0, 1e300, math.inf, math.nan]
 )
 def test_float32_is_written_short_and_read_to_the_last_bit_as_is_what_is_not_float32(number: float) -> None:
-    rounded = {name: float(np.float32(0.1)) for name in ("clean_score", "float_score", "l2", "ssim")}
-    single = replace(RECORD, **rounded, score=1.0, gradient_l1=float(np.float32(54.25955)))
+    tenth = float(np.float32(0.1))
+    single = replace(RECORD, clean_score=tenth, float_score=tenth, score=1.0, l2=tenth, ssim=tenth)
+    single = replace(single, gradient_l1=float(np.float32(54.25955)))
     for record in (RECORD, single, replace(single, score=number), replace(single, clean_score=number)):
         again = Record.from_line(record.to_line(short=True))
         assert struct.pack("2d", again.score, again.clean_score) == struct.pack("2d", record.score, record.clean_score)
