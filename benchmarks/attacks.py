@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,18 +25,21 @@ from torch import Tensor, nn
 from benchmarks.peers import Climb, check_on_a_linear_score, installed, of_foolbox, of_torchattacks, ours, scores_of
 from robustiqa.core.attack import frozen_weights
 from robustiqa.core.balls import LinfBall
-from robustiqa.core.run_folder import environment
+from robustiqa.core.run_folder import environment, write_atomically
 from robustiqa.datasets.builtin import load_builtin
 from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.loading import load_model
 
 SEEDS = (0, 1, 2)
+DIRECTIONS = {"lower": -1.0, "raise": 1.0}
+REFERENCE = "APGD"
+HEADS = [head for name in DIRECTIONS for head in (f"{name}: mean change", f"{name}: {REFERENCE} / this")]
 
 
 def contenders() -> dict[str, Climb]:
     """All attacks that are installed; says which are not."""
     found = {
-        "APGD": ours("apgd", random_start=True),
+        REFERENCE: ours("apgd", random_start=True),
         "MI-FGSM": ours("mifgsm"),
         "I-FGSM, step 2.5 eps / steps": ours("ifgsm", random_start=True),
     }
@@ -56,16 +61,34 @@ def contenders() -> dict[str, Climb]:
     return found
 
 
-def changes(model: nn.Module, images: Tensor, climb: Climb, eps: float, steps: int, seed: int) -> Tensor:
-    """The larger 8-bit score change of both directions, (N,)."""
+def changes(model: nn.Module, images: Tensor, climb: Climb, eps: float, steps: int, seed: int) -> dict[str, float]:
+    """How far 8-bit scores go down when lowered and up when raised, mean over the photographs."""
     ball = LinfBall(eps)
     clean = scores_of(model, images)
-    found = []
+    found = {}
     with frozen_weights(model):
-        for sign in (-1.0, 1.0):
+        for name, sign in DIRECTIONS.items():
             adversarial = ball.project(climb(model, images, sign, eps, steps, seed), images)
-            found.append((scores_of(model, ball.to_8bit(adversarial, images)) - clean).abs())
-    return torch.stack(found).amax(0)
+            moved = sign * (scores_of(model, ball.to_8bit(adversarial, images)) - clean)
+            found[name] = moved.mean().item()
+    return found
+
+
+def tables(content: Mapping[str, Any]) -> str:
+    """Each comparison as a Markdown table, with the ratio of APGD's mean change to every other's."""
+    parts = []
+    for title, rows in content["changes"].items():
+        lines = [f"### {title}", "", f"| attack | {' | '.join(HEADS)} |", f"|---|{'---:|' * len(HEADS)}"]
+        for name, by_seed in rows.items():
+            cells = []
+            for direction in DIRECTIONS:
+                values = [one[direction] for one in by_seed]
+                best = mean(one[direction] for one in rows[REFERENCE])
+                spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+                cells += [f"{mean(values):.3f}{spread}", f"{best / mean(values):.3f}"]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def main() -> None:
@@ -85,23 +108,28 @@ def main() -> None:
     listed = load_builtin(size=options.size).part("test").photos
     photos = listed[:: max(1, len(listed) // options.photos)][: options.photos]
     images = torch.stack([photo.read() for photo in photos]).to(options.device)
-    found: dict[str, dict[str, list[float]]] = {}
+    content: dict[str, Any] = {
+        "environment": environment(),
+        "settings": {"seeds": list(SEEDS), "steps": options.steps, "photos": len(images), "size": options.size},
+        "changes": {},
+    }
+    if options.out.is_file():
+        kept = json.loads(options.out.read_text(encoding="utf-8"))
+        if (kept["environment"], kept["settings"]) != (content["environment"], content["settings"]):
+            parser.error(f"{options.out} is of another machine or other settings; name another file with --out.")
+        content = kept
     for weights in options.weights or ["demo-baseline"]:
         loaded = load_model(weights).to(options.device)
         model = (loaded if loaded.crop_size is None else CropAverage(loaded)).eval()
         for levels in options.levels or [1, 4]:
-            title = f"{weights}, {len(images)} photographs, eps {levels}/255, {options.steps} gradients a direction"
-            found[title] = {
-                name: [changes(model, images, climb, levels / 255, options.steps, seed).mean().item() for seed in SEEDS]
-                for name, climb in climbs.items()
-            }
-            print(f"## {title}\n\n| attack | mean 8-bit score change | over {len(SEEDS)} seeds |\n|---|---|---|")
-            for name, values in found[title].items():
-                print(f"| {name} | {mean(values):.3f} | ± {stdev(values):.3f} |")
-            print()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {"environment": environment(), "steps": options.steps, "seeds": SEEDS, "changes": found}
-    options.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            what = f"{Path(weights).stem}, {len(images)} photographs, eps {levels}/255"
+            title = f"{what}, {options.steps} gradients a direction"
+            rows = content["changes"].setdefault(title, {})
+            for name, climb in climbs.items():
+                if name not in rows:
+                    rows[name] = [changes(model, images, climb, levels / 255, options.steps, seed) for seed in SEEDS]
+                    write_atomically(options.out, json.dumps(content, indent=1) + "\n")
+    print(tables(content))
 
 
 if __name__ == "__main__":

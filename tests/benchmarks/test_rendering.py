@@ -41,6 +41,19 @@ def test_the_page_is_written_from_the_files_of_a_folder(tmp_path: Path) -> None:
     assert text.endswith("By hand.\n")
 
 
+def test_the_strength_of_attacks_is_shown_beside_peers_by_direction(tmp_path: Path) -> None:
+    rows = {
+        "APGD": [{"lower": 10.0, "raise": 4.0}, {"lower": 12.0, "raise": 4.0}],
+        "peer PGD": [{"lower": 10.0, "raise": 5.0}, {"lower": 10.0, "raise": 5.0}],
+    }
+    (tmp_path / "attacks").mkdir()
+    (tmp_path / "attacks" / "two.json").write_text(json.dumps({"changes": {"net, eps 4/255": rows}}))
+    text = build(tmp_path)
+    assert "### net, eps 4/255" in text
+    assert "| APGD | 11.000 ± 1.414 | 1.000 | 4.000 ± 0.000 | 1.000 |" in text
+    assert "| peer PGD | 10.000 ± 0.000 | 1.100 | 5.000 ± 0.000 | 0.800 |" in text
+
+
 def test_without_measurements_the_page_is_the_notes() -> None:
     assert page({}, "By hand.\n") == "# Performance\n\nBy hand.\n"
 
