@@ -29,7 +29,8 @@ middle half; a ratio is that of two medians of the same run, its brackets those 
 STRENGTH = """## Strength of attacks beside other libraries
 
 Mean change of 8-bit scores in the direction they are pushed, at equal numbers of gradients, over the seeds of random
-starts (`python -m benchmarks.attacks`; `benchmarks/results/attacks`). A ratio above 1: APGD moves scores farther.
+starts, on made-up scenes (`python -m benchmarks.attacks`; `benchmarks/results/attacks`). A ratio above 1: APGD moves
+scores farther.
 """
 ATTACKS_FOLDER = "attacks"
 NOTES_FILE = "notes.md"
