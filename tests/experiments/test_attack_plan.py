@@ -92,6 +92,25 @@ def test_a_plan_runs_each_attack_toward_each_goal_once() -> None:
     assert all(run.attack.objective.name == run.goal for run in plan.runs(crops))  # type: ignore[union-attr]
 
 
+def test_a_curve_of_one_way_runs_what_the_table_does_not_hold_once_and_on_its_models() -> None:
+    spec = changed("query_curve.once", True)
+    spec["query_curve"] |= {"models": ["NT"], "objectives": ["farther_end", "rank_split"]}
+    plan = attack_plan_from_dict(spec)
+    crops = plan.sets[1]
+    goals: dict[str, list[str]] = {}
+    for run in plan.runs(crops, "NT"):
+        goals.setdefault(run.attack.label, []).append(run.goal)
+    table = plan.runs(crops, "base")
+    assert {run.attack.name for run in table} == {"square", "ifgsm"}
+    assert len(goals) == len({run.attack.label for run in table}) + 2 + 2 * 2 + 1  # attack, Square and noise
+    once = [label for label, ways in goals.items() if ways == ["farther_end", "rank_split"]]
+    assert len(once) == len(goals) - len({run.attack.label for run in table})
+    assert plan.runs(crops) == plan.runs(crops, "NT")
+    spec["sets"][1]["attacks"].append({"name": "random_sign", "eps": "1/255"})
+    runs = attack_plan_from_dict(spec).runs(attack_plan_from_dict(spec).sets[1], "NT")
+    assert [run.goal for run in runs if run.attack.name == "random_sign"] == ["lower", "raise"]  # serve both
+
+
 def test_what_a_report_must_know_is_plain_values() -> None:
     plan = attack_plan_from_dict(SPEC)
     first, second = (json.loads(json.dumps(plan.notes(photos))) for photos in plan.sets)
@@ -159,6 +178,12 @@ def test_a_quick_plan_has_few_photographs_steps_and_queries_and_says_so() -> Non
             "got ['target'].",
         ),
         ("query_curve.rivals.0.eps", ["4/255", "2/255"], "eps of rival 'square' must ascend, got ['4/255', '2/255']."),
+        ("query_curve.models", ["nt"], "a query curve names model 'nt'. Known: base, NT."),
+        (
+            "query_curve",
+            {**SPEC["query_curve"], "once": True, "objectives": ["worst_of_both"]},
+            "once of a query curve is true or false, and true with farther_end and rank_split alone.",
+        ),
         ("query_curve.rivals.0.sizes", [1], "a rival has no 'sizes'."),
     ],
 )

@@ -16,6 +16,7 @@ from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import DataError, SpecError
 from robustiqa.core.model import QualityModel
 from robustiqa.evaluation.records import CLEAN, Record
+from robustiqa.evaluation.study import study
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.experiments import attack_run
 from robustiqa.experiments.attack_plan import AttackPlan
@@ -24,6 +25,7 @@ from robustiqa.experiments.attack_run import in_order, run_attacks
 from robustiqa.experiments.comparison_evaluation import load_exported
 from robustiqa.experiments.reproduction import Place
 from robustiqa.experiments.results import build_results, main
+from robustiqa.report.query_curve import query_curve
 from tests.photos import tiny_dataset
 from tests.toys import ConvModel
 
@@ -105,6 +107,29 @@ def test_a_plan_is_run_to_its_end_in_its_own_order(tmp_path: Path, weights: dict
     assert in_order(mixed, PLAN, PLAN.sets[0], whole.info["info"]) == whole  # whoever did what first
     again, told = run(tmp_path / "run", weights)
     assert (again, told) == (found, [])
+
+
+def test_a_curve_of_one_way_reads_the_same_as_one_of_both(tmp_path: Path, weights: dict[str, Path]) -> None:
+    objectives = ["rank_split", "farther_end"]
+    both = {**SPEC, "query_curve": {**SPEC["query_curve"], "objectives": objectives}}
+    once = {**SPEC, "query_curve": {**both["query_curve"], "once": True, "models": ["NT"]}}
+    long, short = (
+        run(tmp_path / name, weights, plan=attack_plan_from_dict(spec))[0]["One crop"]
+        for name, spec in (("both", both), ("once", once))
+    )
+    curve = [attack for attack in short.attacks if not attack.startswith("ifgsm")]
+    assert len(curve) == 5
+    for attack in curve:
+        assert short.goals("base", attack) == []
+        assert short.goals("NT", attack) == objectives
+        for objective in objectives:
+            whole, half = (found.attacked("NT", attack, objective) for found in (long, short))
+            assert [record.key for record in half.records] == [record.key for record in whole.records]
+            assert half.after.tolist() == pytest.approx(whole.after.tolist(), abs=1e-4)
+            assert half.change.any()
+    read = query_curve(study(short, samples=50))
+    assert read is not None
+    assert [(line.group.name, line.objective) for line in read.lines] == [("NT", name) for name in objectives]
 
 
 def test_kept_records_are_enough_without_weights_and_give_tables_and_figures(

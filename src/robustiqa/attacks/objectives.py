@@ -72,11 +72,16 @@ class Raise(Objective):
 class FartherEnd(Objective):
     """Scores above mid-scale down, all others up: toward the end of the scale that is farther away.
 
+    Args:
+        once: See `RankSplit`.
+
     Source: Liu et al. 2024, the loss that their supplement calls L_mid.
     Deviations: the middle is the model's own scale's, where the published code has 50.
     """
 
     name: ClassVar[str] = "farther_end"
+
+    once: bool = False
 
     def goals(self, clean_scores: Tensor, scale: ScoreScale) -> tuple[Goal, ...]:
         """One goal, its direction decided image by image."""
@@ -100,11 +105,14 @@ class RankSplit(Objective):
 
     Args:
         threshold: The model's own median score over the clean evaluation set, so that no batch decides it.
+        once: Whether an evaluation attacks each photo in that direction alone, at half the price. By default it runs
+            both, from which this and other objectives can be read.
     """
 
     name: ClassVar[str] = "rank_split"
 
     threshold: float
+    once: bool = False
 
     def __post_init__(self) -> None:
         _check_finite(self.threshold, "threshold")

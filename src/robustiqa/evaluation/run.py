@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustiqa.attacks.base import NamedAttack
-from robustiqa.attacks.objectives import Lower, Raise, create_objective
+from robustiqa.attacks.objectives import FartherEnd, Lower, Raise, RankSplit, create_objective
 from robustiqa.attacks.patchwise import attack_patchwise
 from robustiqa.attacks.perceptual_similarity import Similarity
 from robustiqa.core import pixels
@@ -59,8 +59,8 @@ def evaluate(
     """Scores and attacks every photograph with every model.
 
     A model with a crop size is scored, and attacked end to end, through `CropAverage`; its batch norms are folded on a
-    copy (`models.folding`), the same function in less time. An objective that picks a
-    direction for each photo is run as `lower` and `raise`, from which all such objectives can be read.
+    copy (`models.folding`), the same function in less time. An objective that picks a direction for each photo is run
+    as `lower` and `raise`, from which all such objectives can be read, unless it is to be run `once`.
 
     Args:
         models: One model, or labels to models.
@@ -221,10 +221,11 @@ def _plan(attacks: Sequence[NamedAttack], variants: Sequence[str]) -> list[_Run]
     runs: dict[tuple[str, str, str], _Run] = {}
     for attack in attacks:
         for variant in variants:
-            name = create_objective(attack.objective).name
+            aim = create_objective(attack.objective)
             picks = ("worst_of_both",) if variant == "patchwise" else ("farther_end", "worst_of_both", "rank_split")
             # patchwise, `farther_end` decides crop by crop
-            goals = {"lower": Lower(), "raise": Raise()} if name in picks else {name: attack.objective}
+            both = aim.name in picks and not (isinstance(aim, FartherEnd | RankSplit) and aim.once)
+            goals = {"lower": Lower(), "raise": Raise()} if both else {aim.name: attack.objective}
             for goal, objective in goals.items():
                 wanted = _Run(replace(attack, objective=objective), goal, variant)
                 planned = runs.setdefault((attack.label, goal, variant), wanted)

@@ -6,25 +6,51 @@ several budgets of queries, and of rivals at several sizes, among which `robusti
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from robustiqa.attacks.base import NamedAttack
-from robustiqa.attacks.objectives import Lower, Raise, create_objective
+from robustiqa.attacks.objectives import FartherEnd, Lower, Raise, RankSplit, create_objective
+from robustiqa.core.dataset import Dataset
+from robustiqa.core.model import QualityModel
 from robustiqa.core.objective import Objective
+from robustiqa.evaluation.run import evaluate
 
 BOTH_WAYS = ("worst_of_both", "rank_split", "farther_end")  # are read from a run down and a run up
 QUICK_PHOTOS, QUICK_STEPS, QUICK_SHARE = 3, 2, 100  # photos, steps, and what queries are divided by
 LEAST_QUERIES = 5
+MEDIAN_DIGITS = 3  # of a median that is a threshold: a run that goes on elsewhere finds the same
 
 
 @dataclass(frozen=True)
 class Run:
-    """An attack toward one goal, as records tell them apart."""
+    """An attack toward one goal, as records tell them apart.
+
+    Attributes:
+        attack: With its objective.
+        goal: What its records are of; `rank_split` or `farther_end` where each photo meets one direction alone.
+    """
 
     attack: NamedAttack
     goal: str
+
+    def on(self, model: QualityModel, photos: Dataset, **options: Any) -> NamedAttack:
+        """The attack with the objective of the goal: `rank_split` needs the model's own median of clean scores.
+
+        Args:
+            model: The one attacked.
+            photos: All that meet the attack.
+            options: Of `evaluate`, which scores them.
+        """
+        if self.goal == "farther_end":
+            return replace(self.attack, objective=FartherEnd(once=True))
+        if self.goal == "rank_split":
+            clean = evaluate(model, photos, **options)
+            median = statistics.median(record.score for record in clean.records)
+            return replace(self.attack, objective=RankSplit(threshold=round(median, MEDIAN_DIGITS), once=True))
+        return self.attack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +95,15 @@ class QueryCurve:
         photo_set: Name of the set that is attacked.
         points: One for each budget, in ascending order.
         objectives: Under which it is shown; the first is drawn.
+        models: Labels of the models that it is drawn for; all if None.
+        once: Whether photos meet only the direction that an objective picks, at half the price of both.
     """
 
     photo_set: str
     points: tuple[CurvePoint, ...]
     objectives: tuple[str, ...]
+    models: tuple[str, ...] | None = None
+    once: bool = False
 
     @property
     def attacks(self) -> tuple[NamedAttack, ...]:
@@ -121,16 +151,26 @@ class AttackPlan:
     claim: Claim | None = None
     quick: bool = False
 
-    def runs(self, photos: PhotoSet) -> list[Run]:
-        """What a set's photographs meet, each once, in the order of its table and the curve."""
-        attacks = list(photos.attacks)
-        if self.curve is not None and self.curve.photo_set == photos.name:
-            attacks += self.curve.attacks
+    def runs(self, photos: PhotoSet, model: str | None = None) -> list[Run]:
+        """What a set's photographs meet, each once, in the order of its table and the curve.
+
+        Args:
+            photos: One of the plan's sets.
+            model: Label of the model that is attacked; what any of them meets if None.
+        """
         found: dict[tuple[str, str], Run] = {}
-        for attack in attacks:
+        for attack in photos.attacks:
             for objective in _goals(create_objective(attack.objective)):
                 run = Run(replace(attack, objective=objective), objective.name)
                 found.setdefault((attack.label, run.goal), run)
+        curve = self.curve
+        if curve is None or curve.photo_set != photos.name:
+            return list(found.values())
+        if model is None or curve.models is None or model in curve.models:
+            for attack in curve.attacks:
+                for run in _curve_runs(curve, attack):
+                    if run.goal not in BOTH_WAYS or (attack.label, "lower") not in found:
+                        found.setdefault((attack.label, run.goal), run)
         return list(found.values())
 
     def notes(self, photos: PhotoSet) -> dict[str, Any]:
@@ -212,6 +252,12 @@ def _quick_queries(queries: int) -> int:
 
 def _goals(objective: Objective) -> tuple[Objective, ...]:
     return (Lower(), Raise()) if objective.name in BOTH_WAYS else (objective,)
+
+
+def _curve_runs(curve: QueryCurve, attack: NamedAttack) -> list[Run]:
+    if not curve.once:
+        return [Run(replace(attack, objective=objective), objective.name) for objective in (Lower(), Raise())]
+    return [Run(attack, name) for name in curve.objectives]
 
 
 def _point_notes(point: CurvePoint) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from robustiqa.experiments.spec_files import check_fields
 Values = Mapping[str, Any]
 FILE = "@"  # begins an option that stands for a file given when the plan is run
 DEFAULT_OBJECTIVE = "worst_of_both"
+ONE_WAY = ("farther_end", "rank_split")  # pick a direction by the clean score alone
 
 
 def attack_plan_from_dict(values: Values, files: Mapping[str, str] | None = None) -> AttackPlan:
@@ -53,7 +54,7 @@ def attack_plan_from_dict(values: Values, files: Mapping[str, str] | None = None
         part=str(values.get("part", "test")),
         sets=sets,
         claim=None if claim is None else _claim(claim, sets, values["sets"]),
-        curve=None if curve is None else _curve(curve, names),
+        curve=None if curve is None else _curve(curve, names, models),
     )
 
 
@@ -115,9 +116,9 @@ def _claim(values: Values, sets: Sequence[PhotoSet], declared: Sequence[Values])
     return Claim(photo_set=sets[chosen].name, attack=stronger, against=other, percent=float(values["percent"]))
 
 
-def _curve(values: Values, sets: Sequence[str]) -> QueryCurve:
+def _curve(values: Values, sets: Sequence[str], models: Sequence[str]) -> QueryCurve:
     what = "a query curve"
-    check_fields(values, what, ("set", "attack", "option", "budgets", "rivals"), ("objectives",))
+    check_fields(values, what, ("set", "attack", "option", "budgets", "rivals"), ("objectives", "models", "once"))
     place = _named(values["set"], sets, what)
     budgets = _list(values, "budgets", what)
     if not all(type(budget) is int and budget > 0 for budget in budgets) or sorted(set(budgets)) != budgets:
@@ -126,6 +127,12 @@ def _curve(values: Values, sets: Sequence[str]) -> QueryCurve:
     strange = [name for name in objectives if name not in DIRECTED]
     if strange or not objectives:
         raise SpecError(f"objectives of a query curve must be of {', '.join(DIRECTED)}; got {list(objectives)}.")
+    once = values.get("once", False)
+    if type(once) is not bool or (once and not {*objectives} <= {*ONE_WAY}):
+        raise SpecError(f"once of a query curve is true or false, and true with {' and '.join(ONE_WAY)} alone.")
+    drawn = _list(values, "models", what) if "models" in values else None
+    for label in drawn or ():
+        _named(label, models, what, "model")
     rivals = _list(values, "rivals", what)
     points = (
         CurvePoint(
@@ -135,7 +142,13 @@ def _curve(values: Values, sets: Sequence[str]) -> QueryCurve:
         )
         for budget in budgets
     )
-    return QueryCurve(photo_set=sets[place], points=tuple(points), objectives=objectives)
+    return QueryCurve(
+        photo_set=sets[place],
+        points=tuple(points),
+        objectives=objectives,
+        models=None if drawn is None else tuple(drawn),
+        once=once,
+    )
 
 
 def _rival(values: Values, budget: int) -> tuple[str, tuple[NamedAttack, ...]]:
@@ -149,9 +162,11 @@ def _rival(values: Values, budget: int) -> tuple[str, tuple[NamedAttack, ...]]:
     return offered[0].name, tuple(offered)
 
 
-def _named(name: object, names: Sequence[str], what: str) -> int:
+def _named(name: object, names: Sequence[str], what: str, kind: str = "set") -> int:
     if name not in names:
-        raise SpecError(f"{what} names set {name!r}{did_you_mean(str(name), list(names))} Known: {', '.join(names)}.")
+        raise SpecError(
+            f"{what} names {kind} {name!r}{did_you_mean(str(name), list(names))} Known: {', '.join(names)}."
+        )
     return names.index(str(name))
 
 

@@ -120,6 +120,8 @@ class _SetWork:
         found = []
         for run in self.plan.runs(self.photos):
             for label in self.plan.models:
+                if run not in self.plan.runs(self.photos, label):
+                    continue
                 unit = self._unit(run, label)
                 if label not in self.models and not unit.done():
                     raise SpecError(f"{label!r} is not attacked to the end yet; give its weights: {label}=FILE.")
@@ -142,18 +144,18 @@ class _SetWork:
     def _attacking(self, stage: Stage, run: Run, label: str, name: str) -> Callable[[], None]:
         def attack() -> None:
             self.place.tell(f"{self.photos.name}: {run.attack.label}, {run.goal}, on {label}")
+            place = self.place
+            options: dict[str, Any] = {"batch_size": place.batch_size, "device": place.device, "small": "pad"}
             found = evaluate(
                 {label: self.models[label]},
                 self.dataset,
-                stage.attacks,
-                folder=self.place.folder / "evaluation" / slug(self.photos.name) / name,
-                batch_size=self.place.batch_size,
-                device=self.place.device,
-                small="pad",
+                (run.on(self.models[label], self.dataset, **options),),
+                folder=place.folder / "evaluation" / slug(self.photos.name) / name,
                 timed=True,
                 lpips=self.lpips,
-                progress=self.place.progress,
-                tell=self.place.tell,
+                progress=place.progress,
+                tell=place.tell,
+                **options,
             )
             self.kept.add(found, label, lambda notes: self._notes())
 

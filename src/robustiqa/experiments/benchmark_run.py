@@ -135,7 +135,7 @@ def _jobs(task: _Task) -> Iterator[_Job]:
         if task.benchmark.clean or not task.plan.sets:
             yield _Job(entrant, None, None, None)
         for photos in task.plan.sets:
-            for run in task.plan.runs(photos):
+            for run in task.plan.runs(photos, entrant.model):
                 yield _Job(entrant, run, photos.crop, photos.photos, others)
 
 
@@ -202,24 +202,24 @@ class _Work:
 
     def _attacking(self, job: _Job, name: str) -> Callable[[], None]:
         def attack() -> None:
-            label = job.entrant.label
-            said = "clean scores" if job.run is None else f"{job.run.attack.label}, {job.run.goal}"
-            self.place.tell(f"{said}: {label}")
+            label, run, place = job.entrant.label, job.run, self.place
+            place.tell(f"{'clean scores' if run is None else f'{run.attack.label}, {run.goal}'}: {label}")
+            models = {entrant.label: self._model(entrant, job) for entrant in (job.entrant, *job.others)}
+            photos = self.photographs(job.crop, job.photos)
+            options: dict[str, Any] = {"batch_size": place.batch_size, "device": place.device, "small": "pad"}
             found = evaluate(
-                {entrant.label: self._model(entrant, job) for entrant in (job.entrant, *job.others)},
-                self.photographs(job.crop, job.photos),
-                () if job.run is None else (job.run.attack,),
-                folder=self.place.folder / "evaluation" / job.owner / name,
+                models,
+                photos,
+                () if run is None else (run.on(models[label], photos, **options),),
+                folder=place.folder / "evaluation" / job.owner / name,
                 transfer=bool(job.others),
                 attacked=[label] if job.others else None,
-                batch_size=self.place.batch_size,
-                device=self.place.device,
-                small="pad",
                 timed=True,
-                progress=self.place.progress,
-                tell=self.place.tell,
+                progress=place.progress,
+                tell=place.tell,
+                **options,
             )
-            where = f"{self.place.device}, {torch.get_num_threads()} threads, batches of {self.place.batch_size}"
+            where = f"{place.device}, {torch.get_num_threads()} threads, batches of {place.batch_size}"
             store = self.store(job.owner, job.crop)
             plain = Evaluation(found.records, {**found.info, "attacks": found.attacks})  # labels: no paths of files
             store.add(plain, label, lambda notes: {"where": where, **notes, **self._mark})

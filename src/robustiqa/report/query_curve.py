@@ -94,9 +94,10 @@ def query_curve(study: Study) -> Curve | None:
     for group in study.columns:
         (label,) = group.labels
         runs = {run for point in noted["points"] for run in _runs(point)}
-        if not all({"lower", "raise"} <= set(study.evaluation.goals(label, run)) for run in runs):
-            continue
         for objective in noted["objectives"]:
+            goals = [study.evaluation.goals(label, run) for run in runs]
+            if not all(objective in found or {"lower", "raise"} <= {*found} for found in goals):
+                continue
             points = []
             for point in noted["points"]:
                 stands, queries = point["attack"], point["queries"]
