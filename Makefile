@@ -33,7 +33,7 @@ test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(ARGS)
 
 check: format-check types ## Check format, lint, types and the import rule
-	$(BIN)/python -m pytest tests/contracts/test_imports.py
+	$(BIN)/python -m pytest tests/contracts/test_imports.py tests/contracts/test_start_up.py
 
 format-check: $(READY)
 	$(BIN)/ruff format --check

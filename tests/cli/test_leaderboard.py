@@ -13,9 +13,9 @@ import pytest
 
 from robustiqa.cli import runs
 from robustiqa.core.run_folder import open_run_folder
+from robustiqa.evaluation.exported import export
 from robustiqa.evaluation.records import RecordStore
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.comparison_evaluation import export
 from tests.cli.conftest import Run
 from tests.evaluation.synthetic import FGSM_LABEL, MODELS, synthetic
 

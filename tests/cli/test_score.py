@@ -250,7 +250,7 @@ def test_without_weights_the_first_line_says_that_the_models_are_a_demonstration
     run: Run, photos: Path, weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = {"demo-baseline": weights["base"], "demo-nt": weights["nt"]}
-    monkeypatch.setattr("robustiqa.models.loading.shipped_weights", lambda: shipped)
+    monkeypatch.setattr("robustiqa.models.files.shipped_weights", lambda: shipped)
     ran = run("score", photos / "ann.png", "--no-range")
     note = "These are the demonstration models that ship with robustiqa; they are no judge of photographs."
     assert ran.code == 0
@@ -262,7 +262,7 @@ def test_without_weights_the_first_line_says_that_the_models_are_a_demonstration
 def test_without_weights_and_without_shipped_ones_there_is_a_sentence(
     run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robustiqa.models.loading.shipped_weights", dict)
+    monkeypatch.setattr("robustiqa.models.files.shipped_weights", dict)
     ran = run("score", photos / "ann.png")
     sentence = "no demonstration weights ship with this installation; name a file with --weights.\n"
     assert (ran.code, ran.out, ran.err) == (2, "", sentence)

@@ -11,6 +11,7 @@ import pytest
 
 from robustiqa.cli.devices import training_device
 from robustiqa.core.errors import InputError
+from robustiqa.core.run_folder import WEIGHTS_FILE
 from robustiqa.models.loading import load_model
 from robustiqa.models.weights import read_weights
 from robustiqa.training import loop
@@ -65,8 +66,8 @@ def test_flags_become_fields_of_the_recipe(
     def remember(spec: Any, dataset: Any, folder: Path, options: Any) -> Path:
         seen.update(spec=spec, options=options)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / loop.WEIGHTS_FILE).touch()
-        return folder / loop.WEIGHTS_FILE
+        (folder / WEIGHTS_FILE).touch()
+        return folder / WEIGHTS_FILE
 
     monkeypatch.setattr(loop, "train", remember)
     flags = ("--epochs", "5", "--weight", "0", "--batch-size", "2", "--seed", "9", "--keep-epochs", "--tensorboard")

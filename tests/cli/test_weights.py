@@ -10,8 +10,9 @@ import torch
 
 from robustiqa.core.calibration import Affine, Rescale
 from robustiqa.datasets import create_dataset
+from robustiqa.models.files import read_metadata
 from robustiqa.models.loading import load_model
-from robustiqa.models.weights import file_hash, read_metadata, read_weights
+from robustiqa.models.weights import file_hash, read_weights
 from robustiqa.training.fits import raw_scores
 from tests.cli.conftest import LIGHT, Run
 from tests.models.test_weights import CallsAtLoading

@@ -11,9 +11,6 @@ Each rule is also run on a planted violation, so that it can't fall silent.
 from __future__ import annotations
 
 import ast
-import importlib.util
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -237,40 +234,3 @@ def test_a_file_of_301_lines_is_found_and_one_of_300_is_not(tmp_path: Path) -> N
     for count in (300, 301):
         (tmp_path / f"{count}.py").write_text("\n" * count)
     assert too_long(sorted(tmp_path.iterdir())) == ["301.py has 301 lines"]
-
-
-def modules_after(program: str, *arguments: str) -> set[str]:
-    """Top-level modules that a fresh interpreter has loaded after running a program."""
-    report = "\nimport sys\nprint()\nprint(*{name.split('.')[0] for name in sys.modules})"
-    done = subprocess.run(
-        [sys.executable, "-c", program + report, *arguments], capture_output=True, text=True, check=True
-    )
-    return set(done.stdout.splitlines()[-1].split())
-
-
-HELP = """
-import sys
-from robustiqa.cli.app import main
-try:
-    code = main()
-except SystemExit as stop:
-    code = stop.code
-assert not code, code
-"""
-
-
-def test_importing_the_package_imports_nothing_but_the_standard_library() -> None:
-    third_party = modules_after("import robustiqa") - modules_after("") - set(sys.stdlib_module_names)
-    assert third_party == {"robustiqa"}
-
-
-def test_an_import_of_another_package_would_be_seen() -> None:
-    assert "numpy" in modules_after("import robustiqa, numpy.linalg")
-
-
-@pytest.mark.skipif(importlib.util.find_spec("robustiqa.cli.app") is None, reason="there is no robustiqa.cli.app yet")
-@pytest.mark.parametrize("verb", [(), ("score",), ("attack",), ("train",), ("evaluate",)])
-def test_help_imports_neither_torch_nor_another_slow_package(verb: tuple[str, ...]) -> None:
-    loaded = modules_after(HELP, *verb, "--help")
-    assert "robustiqa" in loaded
-    assert loaded & ({"torch", "torchvision", "numpy"} | SLOW) == set()

@@ -17,9 +17,9 @@ from scipy.stats import pearsonr, spearmanr
 from robustiqa.core.errors import InputError, SpecError, WorkFailedError
 from robustiqa.evaluation.cards import Card, Reading, read_card
 from robustiqa.evaluation.cards_from_records import make_cards
+from robustiqa.evaluation.exported import export, load_exported
 from robustiqa.evaluation.records import Record
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.comparison_evaluation import export, load_exported
 from tests.evaluation.boards import EPS, SAMPLES, card, told
 from tests.evaluation.made_up import COUNT, attacked, both, clean_records
 from tests.evaluation.synthetic import FGSM_LABEL, IFGSM_LABEL, RANDOM_LABEL, synthetic

@@ -12,7 +12,8 @@ from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import SpecError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.run_folder import environment
-from robustiqa.evaluation.run import RECORDS_FILE, evaluate
+from robustiqa.evaluation.records import RECORDS_FILE
+from robustiqa.evaluation.run import evaluate
 from robustiqa.models.weights import state_hash
 from tests.photos import tiny_dataset
 from tests.toys import ConvModel

@@ -14,8 +14,8 @@ from torch import Tensor
 from robustiqa.attacks.random_sign import RandomSign
 from robustiqa.core.dataset import ImageSource
 from robustiqa.core.errors import InputError
-from robustiqa.evaluation.records import Record, read_records
-from robustiqa.evaluation.run import RECORDS_FILE, evaluate, record_count
+from robustiqa.evaluation.records import RECORDS_FILE, Record, read_records
+from robustiqa.evaluation.run import evaluate, record_count
 from robustiqa.evaluation.shards import WHOLE, Shard, parse_shard
 from tests.evaluation.one_of_two import COMMON, OWN, numbered, toy_evaluation, toy_photos
 from tests.toys import ConvModel

@@ -15,6 +15,7 @@ import pytest
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import DataError, SpecError
 from robustiqa.core.model import QualityModel
+from robustiqa.evaluation.exported import load_exported
 from robustiqa.evaluation.records import CLEAN, Record
 from robustiqa.evaluation.study import study
 from robustiqa.evaluation.views import Evaluation
@@ -22,7 +23,6 @@ from robustiqa.experiments import attack_run
 from robustiqa.experiments.attack_plan import AttackPlan
 from robustiqa.experiments.attack_plan_spec import attack_plan_from_dict
 from robustiqa.experiments.attack_run import in_order, run_attacks
-from robustiqa.experiments.comparison_evaluation import load_exported
 from robustiqa.experiments.reproduction import Place
 from robustiqa.experiments.results import build_results, main
 from robustiqa.report.query_curve import query_curve

@@ -8,16 +8,10 @@ import pytest
 
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.model import QualityModel
+from robustiqa.evaluation.exported import export, load_exported, merge
 from robustiqa.evaluation.records import CLEAN
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.comparison_evaluation import (
-    Stage,
-    evaluate_model,
-    export,
-    load_exported,
-    merge,
-    standard_stages,
-)
+from robustiqa.experiments.comparison_evaluation import Stage, evaluate_model, standard_stages
 from robustiqa.metrics.mapping import fit_logistic
 from tests.evaluation.synthetic import FGSM_LABEL, IFGSM_LABEL, MODELS, RANDOM_LABEL, synthetic
 from tests.photos import tiny_dataset

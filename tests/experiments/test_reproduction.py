@@ -11,9 +11,10 @@ import pytest
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import DataError, SpecError, WorkFailedError
 from robustiqa.core.model import QualityModel
+from robustiqa.evaluation.exported import load_exported
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.experiments.comparison import Comparison
-from robustiqa.experiments.comparison_evaluation import load_exported, standard_stages
+from robustiqa.experiments.comparison_evaluation import standard_stages
 from robustiqa.experiments.reproduction import Place, reproduce
 from robustiqa.experiments.results import results_page
 from robustiqa.training.loop import RunOptions

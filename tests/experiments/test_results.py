@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from robustiqa.core.errors import DataError
+from robustiqa.evaluation.exported import export, load_exported
 from robustiqa.evaluation.records import CLEAN
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.comparison_evaluation import export, load_exported
 from robustiqa.experiments.results import TOGETHER, build_results, main, results_page
 from robustiqa.experiments.side_by_side import side_by_side
 from tests.evaluation.synthetic import CALIBRATION, COMPARISON, FGSM_LABEL, synthetic

@@ -17,7 +17,7 @@ from robustiqa.core.model import ScoreScale
 from robustiqa.core.tensor_files import write_tensors
 from robustiqa.models import create_model
 from robustiqa.models.check import check_weights
-from robustiqa.models.loading import shipped_weights
+from robustiqa.models.files import shipped_weights
 from robustiqa.models.weights import file_hash
 from tests.golden import published_state
 

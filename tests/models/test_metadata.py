@@ -13,9 +13,11 @@ from safetensors.torch import save_file
 from robustiqa.core.calibration import Affine, Calibration, Logistic, Rescale
 from robustiqa.core.errors import WeightsError
 from robustiqa.core.model import ScoreScale
-from robustiqa.models.loading import find_weights_files, load_model, save_calibrated, save_model, shipped_weights
+from robustiqa.core.tensor_files import METADATA_KEY
+from robustiqa.models.files import find_weights_files, read_metadata, shipped_weights
+from robustiqa.models.loading import load_model, save_calibrated, save_model
 from robustiqa.models.metadata import Metadata, describe_calibration, parse_metadata
-from robustiqa.models.weights import METADATA_KEY, read_metadata, read_weights
+from robustiqa.models.weights import read_weights
 
 FILE = Path("net.safetensors")
 HASHES = {"name": "biq2021", "fingerprint": "0f", "split": "1e"}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from robustiqa.models.loading import load_model, shipped_weights
+from robustiqa.models.files import shipped_weights
+from robustiqa.models.loading import load_model
 from robustiqa.models.weights import read_weights
 
 NAMES = ["demo-baseline", "demo-nt"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from torch import nn
 from robustiqa.core.calibration import Affine, Calibration, Logistic
 from robustiqa.core.errors import WeightsError
 from robustiqa.core.model import ScoreScale
-from robustiqa.models import create_model, loading
+from robustiqa.core.run_folder import WEIGHTS_FILE
+from robustiqa.models import create_model, files
+from robustiqa.models.files import find_weights
 from robustiqa.models.hyperiqa import HyperIQA
-from robustiqa.models.loading import find_weights, load_model, save_model
+from robustiqa.models.loading import load_model, save_model
 from robustiqa.models.weights import (
     KeyMap,
     file_hash,
@@ -157,7 +160,7 @@ def test_a_file_that_does_not_say_its_model_needs_a_name(tmp_path: Path) -> None
 
 
 def test_shipped_weights_go_by_name(saved: Path, monkeypatch: pytest.MonkeyPatch, model: HyperIQA) -> None:
-    monkeypatch.setattr(loading, "shipped_weights", lambda: {"demo-baseline": saved, "demo-nt": saved})
+    monkeypatch.setattr(files, "shipped_weights", lambda: {"demo-baseline": saved, "demo-nt": saved})
     assert find_weights("demo-nt") == saved
     assert state_hash(create_model("hyperiqa", weights="demo-baseline")) == state_hash(model)
     with pytest.raises(WeightsError) as close:
@@ -173,11 +176,19 @@ def test_shipped_weights_go_by_name(saved: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_file_is_found_before_a_name_and_a_folder_is_no_file(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "shipped_weights", dict)
+    monkeypatch.setattr(files, "shipped_weights", dict)
     assert find_weights(saved) == find_weights(str(saved)) == saved
     with pytest.raises(WeightsError) as refused:
         find_weights(tmp_path)
     assert str(refused.value) == f"there is no weights file {tmp_path}. Shipped weights: none."
+
+
+def test_a_training_run_goes_by_its_folder(saved: Path, tmp_path: Path, model: HyperIQA) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(saved, run / WEIGHTS_FILE)
+    assert find_weights(run) == run / WEIGHTS_FILE
+    assert state_hash(load_model(str(run))) == state_hash(model)
 
 
 class CallsAtLoading:

@@ -18,7 +18,8 @@ from scipy import stats
 from robustiqa.core.calibration import Affine
 from robustiqa.core.dataset import Dataset
 from robustiqa.datasets.builtin import load_builtin
-from robustiqa.models.loading import load_model, shipped_weights
+from robustiqa.models.files import shipped_weights
+from robustiqa.models.loading import load_model
 from robustiqa.training.loop import RunOptions, train
 from robustiqa.training.spec import TrainingSpec, load_recipe
 

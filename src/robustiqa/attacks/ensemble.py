@@ -48,7 +48,6 @@ from robustiqa.core.registry import did_you_mean
 
 REPEATS = 5  # AutoAttack's, to see whether scores are drawn at random
 UNMOVED = "none"  # where no member beat the clean image
-BLACK_BOX = ("square",)  # members that follow no gradient
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Objectives by name, apart from what they are: to list them, nothing need be imported."""
+"""What is known of objectives and attacks by their names alone: to say it, nothing need be imported."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from robustiqa.core.registry import Registry
 
 if TYPE_CHECKING:
     from robustiqa.core.objective import Objective
+
+BLACK_BOX_MEMBERS = ("square",)  # of `ensemble`: they follow no gradient
 
 objectives: Registry[Objective] = Registry(
     "objective",

@@ -166,7 +166,8 @@ def _write_access(folder: Path) -> Finding:
 
 def _shipped_weights() -> Finding:
     from robustiqa.cli.weights import DEMO_WEIGHTS
-    from robustiqa.models.loading import load_model, shipped_weights
+    from robustiqa.models.files import shipped_weights
+    from robustiqa.models.loading import load_model
     from robustiqa.models.weights import file_hash
 
     shipped = shipped_weights()

@@ -181,8 +181,7 @@ def _finishes(made: Sequence[tuple[Path, int]], shard: str | None, output: Outpu
         shard: As it was asked for; such a process does not wait.
         output: Says what is still missing.
     """
-    from robustiqa.evaluation.records import RecordStore
-    from robustiqa.evaluation.run import RECORDS_FILE
+    from robustiqa.evaluation.records import RECORDS_FILE, RecordStore
 
     process = this_process()
     stores = [(RecordStore(folder / RECORDS_FILE), wanted) for folder, wanted in made]

@@ -79,7 +79,7 @@ def _print(output: Output, entries: Entries, title: str = "") -> None:
 
 def _list_files(output: Output, paths: Sequence[Path], recursive: bool) -> int:
     """Lists weights files; one that can't be read is a problem with its sentence."""
-    from robustiqa.models.loading import find_weights_files
+    from robustiqa.models.files import find_weights_files
 
     entries, problems = [], []
     for path in find_weights_files(paths, recursive):
@@ -120,7 +120,7 @@ def _files(package: str, folder: str) -> Entries:
 
 
 def _weights() -> Entries:
-    from robustiqa.models.loading import shipped_weights
+    from robustiqa.models.files import shipped_weights
 
     return [describe_file(name, path) for name, path in shipped_weights().items()]
 
@@ -131,8 +131,9 @@ def describe_file(name: str, path: Path) -> Entry:
     Raises:
         WeightsError: if it can't be read, or what it says can't be meant.
     """
+    from robustiqa.core.tensor_files import file_hash
+    from robustiqa.models.files import read_metadata
     from robustiqa.models.metadata import parse_metadata
-    from robustiqa.models.weights import file_hash, read_metadata
 
     said = parse_metadata(read_metadata(path), path)
     size, sha256 = path.stat().st_size, file_hash(path)

@@ -213,7 +213,7 @@ def _attack(
     plan: AttackPlan, weights: dict[str, str], lpips: str | None, dataset: Any, place: Any
 ) -> tuple[Report, int]:
     from robustiqa.experiments.attack_run import run_attacks
-    from robustiqa.models.loading import find_weights
+    from robustiqa.models.files import find_weights
     from robustiqa.report.attack_report import attack_report
 
     files = {label: find_weights(source) for label, source in weights.items()}

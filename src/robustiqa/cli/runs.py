@@ -82,7 +82,7 @@ def read_runs(folders: Sequence[Path], comparison: Mapping[str, Any] | None = No
     Raises:
         InputError: if a folder holds no records, or one of other photographs.
     """
-    from robustiqa.experiments.comparison_evaluation import merge
+    from robustiqa.evaluation.exported import merge
 
     parts = [_read_run(folder) for folder in folders]
     for folder, part in zip(folders, parts, strict=True):
@@ -103,18 +103,17 @@ def read_runs(folders: Sequence[Path], comparison: Mapping[str, Any] | None = No
 def holds_records(folder: Path) -> bool:
     """Whether a folder is a run of `robustiqa evaluate`, or of exported records."""
     from robustiqa.core.run_folder import SPEC_FILE
-    from robustiqa.evaluation.run import RECORDS_FILE
-    from robustiqa.experiments.comparison_evaluation import INFO_FILE
+    from robustiqa.evaluation.exported import INFO_FILE
+    from robustiqa.evaluation.records import RECORDS_FILE
 
     return (folder / INFO_FILE).is_file() or all((folder / name).is_file() for name in (SPEC_FILE, RECORDS_FILE))
 
 
 def _read_run(folder: Path) -> Evaluation:
     from robustiqa.core.run_folder import SPEC_FILE
-    from robustiqa.evaluation.records import Record
-    from robustiqa.evaluation.run import RECORDS_FILE
+    from robustiqa.evaluation.exported import INFO_FILE, load_exported
+    from robustiqa.evaluation.records import RECORDS_FILE, Record
     from robustiqa.evaluation.views import Evaluation
-    from robustiqa.experiments.comparison_evaluation import INFO_FILE, load_exported
 
     if not holds_records(folder):
         raise InputError(f"{folder} holds no records; give the --out folder of `robustiqa evaluate`.")

@@ -132,10 +132,9 @@ def _prepare(spec: TrainingSpec, dataset: Dataset, out: Path, output: Output, wo
         SpecError: if the folder is of another run.
         DataError: if a photograph can't be used.
     """
-    from robustiqa.core.run_folder import SPEC_FILE, open_run_folder
+    from robustiqa.core.run_folder import SPEC_FILE, WEIGHTS_FILE, open_run_folder
     from robustiqa.training.build import resolve
     from robustiqa.training.checkpoints import PREFIX, newest_checkpoint
-    from robustiqa.training.loop import WEIGHTS_FILE
 
     resolved = resolve(spec, dataset)
     if not (out / SPEC_FILE).is_file():  # training makes the folder, once the request is known to be met

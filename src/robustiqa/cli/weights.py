@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 DEMO_WEIGHTS = ("demo-baseline", "demo-nt")
 DEMO_NOTE = "These are the demonstration models that ship with robustiqa; they are no judge of photographs."
-RUN_WEIGHTS = "model.safetensors"  # what a training run's folder holds in the end
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,8 @@ def load_models(
         InputError: if two have the same label, or a model is named without weights.
         WeightsError: if a file is missing or does not fit.
     """
-    from robustiqa.models.loading import find_weights, load_model, shipped_weights
+    from robustiqa.models.files import find_weights, shipped_weights
+    from robustiqa.models.loading import load_model
     from robustiqa.models.weights import file_hash
 
     if not weights and name is not None and _is_external(name):
@@ -87,15 +87,17 @@ def label_weights(texts: Sequence[str]) -> dict[str, str]:
     Raises:
         InputError: if two get the same label.
     """
+    from robustiqa.core.run_folder import WEIGHTS_FILE
+
     labeled: dict[str, str] = {}
     for text in texts:
         label, equals, source = text.partition("=")
         if not equals or Path(text).exists():
             label, source = "", text
-        path = Path(source) / RUN_WEIGHTS if Path(source).is_dir() else Path(source)
+        path = Path(source) / WEIGHTS_FILE if Path(source).is_dir() else Path(source)
         if _is_external(source):
             label = label or source
-        label = label or (path.resolve().parent.name if path.name == RUN_WEIGHTS else path.stem)
+        label = label or (path.resolve().parent.name if path.name == WEIGHTS_FILE else path.stem)
         if label in labeled:
             raise InputError(f"two weights are labeled {label!r}; write LABEL=WEIGHTS to tell them apart.")
         labeled[label] = str(path)

@@ -13,7 +13,6 @@ from robustiqa.cli.data import open_dataset
 from robustiqa.cli.output import Output, Tell, number
 from robustiqa.cli.parsing import parse_value
 from robustiqa.cli.photos import reading_ahead
-from robustiqa.cli.weights import RUN_WEIGHTS
 from robustiqa.cli.weights_texts import calibration_document, calibration_text, check_document, check_rows
 from robustiqa.core.errors import InputError, UnknownNameError, WeightsError
 from robustiqa.core.registry import did_you_mean
@@ -166,10 +165,9 @@ def _identity(dataset: Dataset, part: str) -> dict[str, Any]:
 
 
 def _find(file: str) -> Path:
-    from robustiqa.models.loading import find_weights
+    from robustiqa.models.files import find_weights
 
-    path = Path(file)
-    return find_weights(path / RUN_WEIGHTS if (path / RUN_WEIGHTS).is_file() else file)
+    return find_weights(file)
 
 
 def _options(backbone: str | None) -> dict[str, str]:

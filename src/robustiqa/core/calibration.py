@@ -8,11 +8,12 @@ Fitting stands in `training` (for weights) and in `metrics.mapping` (for PLCC).
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from robustiqa.core.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOW, HIGH = 0.0, 100.0  # what a rescaled range becomes
 
@@ -87,14 +88,14 @@ class Logistic:
         and an attack that follows its sign would stand still, as if it had met a defense.
         """
         place = (scores - self.center) / self.width
-        lower_half = self.low + (self.high - self.low) * torch.sigmoid(place)
-        upper_half = self.high - (self.high - self.low) * torch.sigmoid(-place)
-        return torch.where(place < 0, lower_half, upper_half)
+        lower_half = self.low + (self.high - self.low) * place.sigmoid()
+        upper_half = self.high - (self.high - self.low) * (-place).sigmoid()
+        return lower_half.where(place < 0, upper_half)
 
     def slope_share(self, scores: Tensor) -> Tensor:
         """The slope at scores of any shape as a share of the steepest, in [0, 1]; what gradients are scaled by."""
         place = (scores - self.center) / self.width
-        return 4 * torch.sigmoid(place) * torch.sigmoid(-place)
+        return 4 * place.sigmoid() * (-place).sigmoid()
 
 
 Calibration = Affine | Rescale | Logistic

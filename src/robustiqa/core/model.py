@@ -4,39 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from robustiqa.core.calibration import Affine, Calibration
 from robustiqa.core.checks import check_eval_mode, check_image_batch, check_pixels
-from robustiqa.core.errors import InputError
+from robustiqa.core.scale import ScoreScale as ScoreScale
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class ScoreScale:
-    """The interval that scores are meant to lie in. Scores may leave it; nothing is clamped to it."""
-
-    low: float = 0.0
-    high: float = 100.0
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise InputError(f"a score scale needs low < high, got [{self.low}, {self.high}].")
-
-    @property
-    def middle(self) -> float:
-        """Half way between the ends; where `farther_end` changes direction."""
-        return (self.low + self.high) / 2
-
-    @property
-    def span(self) -> float:
-        """Length of the interval."""
-        return self.high - self.low
 
 
 class QualityModel(nn.Module, ABC):

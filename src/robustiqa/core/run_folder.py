@@ -15,6 +15,7 @@ from robustiqa.core.errors import SpecError
 
 SCHEMA_VERSION = 1
 SPEC_FILE = "run.json"
+WEIGHTS_FILE = "model.safetensors"  # what a training run leaves in the end
 REPORTED_PACKAGES = ("robustiqa", "torch", "torchvision", "timm", "accelerate", "numpy", "scipy", "pillow")
 
 

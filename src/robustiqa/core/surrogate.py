@@ -20,13 +20,12 @@ from robustiqa.core.model import QualityModel
 from robustiqa.core.registry import Registry
 from robustiqa.core.tensor_files import FileStamp, file_stamp, known_hash, read_tensors
 
-RUN_WEIGHTS = "model.safetensors"  # what a training run's folder holds in the end
 UNKNOWN, RANDOM = "unknown", "random"
 
 readers: Registry[Any] = Registry(
     "reader",
     {
-        "file": "robustiqa.models.loading:find_weights",
+        "file": "robustiqa.models.files:find_weights",
         "model": "robustiqa.models.loading:load_whole_photo_model",
     },
 )
@@ -61,11 +60,8 @@ def surrogate_file(weights: str) -> Path:
     Raises:
         WeightsError: if there is none.
     """
-    path = Path(weights)
-    if path.is_dir():
-        path = path / RUN_WEIGHTS
     find: Callable[[Path], Path] = readers.get("file")
-    return find(path)
+    return find(Path(weights))
 
 
 def surrogate_card(weights: str) -> SurrogateCard:

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from robustiqa.core.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 SCHEMA_VERSION = 1
 METADATA_KEY = "robustiqa"
@@ -48,7 +49,7 @@ def read_tensors(path: Path, *, tensors: bool = True) -> TensorFile:
     if not path.is_file():
         raise WeightsError(f"there is no weights file {path}.")
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "pt" if tensors else "np") as file:
             metadata = _metadata_in(file.metadata(), path)
             names = file.keys() if tensors else []
             return TensorFile({name: file.get_tensor(name) for name in names}, metadata)
@@ -77,6 +78,8 @@ def write_tensors(
         metadata: Anything JSON holds; the schema version is added.
         dtype: What to store floating-point tensors as; their own type if None.
     """
+    from safetensors.torch import save_file  # imports torch, which reading metadata does not need
+
     stored = {
         name: value.detach().to("cpu", dtype if dtype and value.is_floating_point() else None).contiguous()
         for name, value in tensors.items()

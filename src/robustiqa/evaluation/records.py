@@ -23,6 +23,7 @@ from robustiqa.core.errors import SpecError, WorkFailedError
 from robustiqa.core.run_folder import write_atomically
 
 SCHEMA_VERSION = 1
+RECORDS_FILE = "records.jsonl"  # of a run folder
 CLEAN = "none"
 MEASURED = ("clean_score", "float_score", "score", "gradient_l1", "linf", "l2", "ssim")  # from float32 tensors
 SINGLE = "single"  # marks a line whose measured numbers are float32, written as short as that allows

@@ -24,7 +24,7 @@ from robustiqa.core.model import QualityModel
 from robustiqa.core.run_folder import environment, open_run_folder
 from robustiqa.evaluation.fitting import Fitting, Tell
 from robustiqa.evaluation.recording import Batch, attack_records, clean_records, transferred
-from robustiqa.evaluation.records import CLEAN, Record, RecordStore, check_finite
+from robustiqa.evaluation.records import CLEAN, RECORDS_FILE, Record, RecordStore, check_finite
 from robustiqa.evaluation.shards import WHOLE, Shard
 from robustiqa.evaluation.spending import Spent, spending
 from robustiqa.evaluation.views import Evaluation
@@ -32,7 +32,6 @@ from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.folding import folded
 from robustiqa.models.weights import state_hash
 
-RECORDS_FILE = "records.jsonl"
 VARIANTS = ("end_to_end", "patchwise")
 Listener = Callable[[int, int], None]
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from robustiqa.attacks.ensemble import BLACK_BOX
+from robustiqa.attacks.names import BLACK_BOX_MEMBERS
 from robustiqa.evaluation.records import CLEAN, Record
 
 BUDGET_OPTIONS = ("eps", "step_size")  # differ where attacks are alike but for their budget
@@ -50,7 +50,7 @@ class Run:
         return tuple(self._of(name) for name in names) if names else (self,)
 
     def _of(self, name: str) -> Run:
-        blind = name in BLACK_BOX
+        blind = name in BLACK_BOX_MEMBERS
         alone = (
             replace(
                 one,

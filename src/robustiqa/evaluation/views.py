@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robustiqa.core.errors import InputError
-from robustiqa.core.model import ScoreScale
+from robustiqa.core.scale import ScoreScale
 from robustiqa.evaluation.records import CLEAN, Record
 
 Array = npt.NDArray[np.float64]

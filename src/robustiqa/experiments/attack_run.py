@@ -19,11 +19,12 @@ from robustiqa.core.errors import SpecError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.run_folder import slug, spec_hash
 from robustiqa.datasets.center_crop import center_crops
+from robustiqa.evaluation.exported import export
 from robustiqa.evaluation.records import CLEAN, Record
 from robustiqa.evaluation.run import evaluate
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.experiments.attack_plan import AttackPlan, PhotoSet, Run
-from robustiqa.experiments.comparison_evaluation import Stage, export
+from robustiqa.experiments.comparison_evaluation import Stage
 from robustiqa.experiments.kept import Kept
 from robustiqa.experiments.reproduction import Place
 from robustiqa.experiments.sharing import Unit, share

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from robustiqa.core.run_folder import write_atomically
+from robustiqa.evaluation.exported import INFO_FILE, load_exported
 from robustiqa.evaluation.records import CLEAN, Record
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.comparison_evaluation import INFO_FILE, first_keys, load_exported
+from robustiqa.experiments.comparison_evaluation import first_keys
 
 FOLDER = "pages"
 Reader = Callable[[str], Evaluation]

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from robustiqa.evaluation.exported import INFO_FILE, export, load_exported, merge
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.comparison_evaluation import INFO_FILE, export, load_exported, merge
 from robustiqa.experiments.sharing import claim
 
 Notes = Mapping[str, Any]

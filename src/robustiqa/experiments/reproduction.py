@@ -15,6 +15,7 @@ from typing import Any
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import SpecError
 from robustiqa.core.run_folder import write_atomically
+from robustiqa.evaluation.exported import export, load_exported
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.experiments.comparison import (
     Choice,
@@ -26,15 +27,7 @@ from robustiqa.experiments.comparison import (
     plan_notes,
     train_and_choose,
 )
-from robustiqa.experiments.comparison_evaluation import (
-    Progress,
-    Stage,
-    evaluate_model,
-    export,
-    fewer,
-    load_exported,
-    standard_stages,
-)
+from robustiqa.experiments.comparison_evaluation import Progress, Stage, evaluate_model, fewer, standard_stages
 from robustiqa.experiments.kept import Kept, Notes, only
 from robustiqa.experiments.sharing import Unit, share
 from robustiqa.experiments.trainings import LOCKS, Tell, Trainings

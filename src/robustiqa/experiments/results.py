@@ -13,8 +13,8 @@ from pathlib import Path
 
 from robustiqa.core.errors import DataError
 from robustiqa.core.run_folder import write_atomically
+from robustiqa.evaluation.exported import INFO_FILE, load_exported
 from robustiqa.experiments.benchmark_pages import holds_pages, load_pages
-from robustiqa.experiments.comparison_evaluation import INFO_FILE, load_exported
 from robustiqa.experiments.side_by_side import side_by_side
 from robustiqa.report import report
 from robustiqa.report.attack_report import attack_report

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from robustiqa.core.errors import DataError
+from robustiqa.evaluation.exported import INFO_FILE, load_exported
 from robustiqa.evaluation.records import CLEAN, Record
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.experiments.benchmark import Benchmark
 from robustiqa.experiments.benchmark_notes import benchmark_notes
-from robustiqa.experiments.comparison_evaluation import INFO_FILE, load_exported
 from robustiqa.experiments.declared import load_benchmarks
 from robustiqa.report.benchmark_study import BASE, DEFENDED
 

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from robustiqa.core.dataset import Dataset
-from robustiqa.core.run_folder import environment, slug, spec_hash
+from robustiqa.core.run_folder import WEIGHTS_FILE, environment, slug, spec_hash
 from robustiqa.experiments.sharing import Unit, share
 from robustiqa.training.build import resolve
-from robustiqa.training.loop import HISTORY_FILE, WEIGHTS_FILE, RunOptions, train
+from robustiqa.training.loop import HISTORY_FILE, RunOptions, train
 from robustiqa.training.spec import TrainingSpec
 
 LOCKS = ".locks"

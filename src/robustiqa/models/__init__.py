@@ -30,8 +30,9 @@ def create_model(name: str, *, weights: str | Path | None = None, **options: Any
     Args:
         name: Registry name, such as `hyperiqa`; `pyiqa:NAME` for a metric of pyiqa, `package.module:factory` for any
             callable (see `robustiqa.models.external`).
-        weights: A file, or the name of weights that ship with the package; random weights if None. A file
-            that this package wrote knows its backbone, scale and calibration; options given here must agree.
+        weights: A file, the folder of a training run, or the name of weights that ship with the package; random
+            weights if None. A file that this package wrote knows its backbone, scale and calibration; options given
+            here must agree.
         options: Of the model, such as `backbone="mobilenetv2_100"`.
 
     Raises:

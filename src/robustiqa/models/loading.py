@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from torch import Tensor
 from robustiqa.core.calibration import Calibration
 from robustiqa.core.errors import WeightsError
 from robustiqa.core.model import QualityModel, ScoreScale
-from robustiqa.core.registry import did_you_mean
 from robustiqa.core.tensor_files import write_tensors
 from robustiqa.models import models
 from robustiqa.models.crop_average import CropAverage
+from robustiqa.models.files import find_weights
 from robustiqa.models.metadata import Metadata, describe_calibration, parse_metadata
 from robustiqa.models.weights import (
     KeyMap,
@@ -27,66 +26,12 @@ from robustiqa.models.weights import (
     save_weights,
 )
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".pkl")
-
-
-def shipped_weights() -> dict[str, Path]:
-    """Names of the weights inside the package, and where they lie."""
-    folder = Path(str(resources.files("robustiqa") / "models" / "shipped"))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
-
-
-def find_weights_files(paths: Sequence[Path], recursive: bool = False) -> list[Path]:
-    """Weights files that paths stand for, a folder for those in it, sorted; each once, hidden ones left out.
-
-    Args:
-        paths: Files of any name, and folders.
-        recursive: Whether to look below the folders, too.
-
-    Raises:
-        WeightsError: if a path is not there, or a folder holds none.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(file for file in path.glob("**/*" if recursive else "*") if _is_weights(file, path))
-            if not inside:
-                hint = "" if recursive else "; --recursive looks below it"
-                raise WeightsError(f"there is no weights file ({', '.join(SUFFIXES)}) in {path}{hint}.")
-            found |= dict.fromkeys(inside)
-        elif path.is_file():
-            found[path] = None
-        else:
-            raise WeightsError(f"there is no weights file or folder {path}.")
-    return list(found)
-
-
-def _is_weights(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix in SUFFIXES and file.is_file() and not hidden
-
-
-def find_weights(weights: str | Path) -> Path:
-    """The file that a path or the name of shipped weights stands for.
-
-    Raises:
-        WeightsError: if there is neither such a file nor such a name.
-    """
-    path = Path(weights)
-    shipped = shipped_weights()
-    if path.is_file():
-        return path
-    if str(weights) in shipped:
-        return shipped[str(weights)]
-    hint = did_you_mean(str(weights), list(shipped))
-    raise WeightsError(f"there is no weights file {weights}{hint} Shipped weights: {', '.join(shipped) or 'none'}.")
-
 
 def load_model(weights: str | Path, *, name: str | None = None, **options: Any) -> QualityModel:
     """Builds the model that a weights file is for, in eval mode.
 
     Args:
-        weights: A file, or the name of shipped weights.
+        weights: A file, the folder of a training run, or the name of shipped weights.
         name: Needed for published checkpoints, which do not say what they are for; else must agree with the file.
         options: Likewise.
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from robustiqa.core.calibration import Affine, Calibration, Logistic, Rescale
 from robustiqa.core.errors import InputError, WeightsError
-from robustiqa.core.model import ScoreScale
 from robustiqa.core.registry import did_you_mean
-from robustiqa.models.weights import SCHEMA_VERSION
+from robustiqa.core.scale import ScoreScale
+from robustiqa.core.tensor_files import SCHEMA_VERSION
 
 CALIBRATIONS: dict[str, type[Calibration]] = {"affine": Affine, "logistic": Logistic, "scale": Rescale}
 NO_CALIBRATION = Affine()

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
 from robustiqa.core.errors import WeightsError
-from robustiqa.core.tensor_files import METADATA_KEY as METADATA_KEY
-from robustiqa.core.tensor_files import SCHEMA_VERSION as SCHEMA_VERSION
 from robustiqa.core.tensor_files import file_hash as file_hash
 from robustiqa.core.tensor_files import read_tensors, write_tensors
 
@@ -85,19 +83,6 @@ def read_weights(path: Path) -> WeightsFile:
         beside |= {name: value for name, value in state.items() if name != wrapper}
         state = state[wrapper]
     return WeightsFile(_checked_state(state, path), metadata, beside)
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What a weights file says about itself, without reading its tensors; empty for any other file than safetensors.
-
-    Raises:
-        WeightsError: if the file is missing or unreadable.
-    """
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}.")
-    if path.suffix != ".safetensors":
-        return {}
-    return read_tensors(path, tensors=False).metadata
 
 
 def _read_pickle(path: Path) -> Any:

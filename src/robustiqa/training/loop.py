@@ -21,7 +21,7 @@ from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import WorkFailedError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.penalty import Penalty
-from robustiqa.core.run_folder import open_run_folder, write_atomically
+from robustiqa.core.run_folder import WEIGHTS_FILE, open_run_folder, write_atomically
 from robustiqa.core.seeds import derive_seed
 from robustiqa.models.loading import save_model
 from robustiqa.training.build import (
@@ -50,7 +50,6 @@ from robustiqa.training.spec import TrainingSpec
 from robustiqa.training.tensorboard import write_scalars
 from robustiqa.training.validation import validate
 
-WEIGHTS_FILE = "model.safetensors"
 HISTORY_FILE = "history.json"
 DECODED_FOLDER = "decoded"
 LOG_EVERY = 20  # optimizer steps between lines of the history
