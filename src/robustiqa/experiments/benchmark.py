@@ -40,11 +40,20 @@ class Sweep:
     recipe: Values
 
     def values(self, recipe: TrainingSpec) -> list[float]:
-        """What the number is, for the models of one recipe."""
+        """What the number is, for the models of one recipe; whole where the recipe's is.
+
+        Raises:
+            SpecError: if a multiple of a whole number is none.
+        """
         found: Any = recipe
         for part in self.field.split("."):
             found = getattr(found, part)
-        return [float(f"{multiple * found:.12g}") for multiple in self.multiples]
+        numbers = [float(f"{multiple * found:.12g}") for multiple in self.multiples]
+        if type(found) is not int:
+            return numbers
+        if not all(number.is_integer() for number in numbers):
+            raise SpecError(f"{self.field} is a whole number, {found}; its multiples in a sweep must be, too.")
+        return [int(number) for number in numbers]
 
 
 @dataclass(frozen=True, kw_only=True)
