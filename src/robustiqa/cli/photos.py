@@ -182,16 +182,18 @@ def reading_ahead(dataset: Dataset, workers: int, mine: Container[str] | None = 
 
 
 def whole_photo(model: QualityModel, small: str, crops: int | None = None, seed: int = 0) -> QualityModel:
-    """The model as it scores photographs of any size: the mean over crops, where it has a crop size.
+    """The model as it scores photographs of any size: batch norms folded, the mean over crops where it has a crop size.
 
     Args:
-        model: In eval mode.
+        model: In eval mode; it is not changed.
         small: `refuse` or `pad`.
         crops: Random crops; None for the covering grid.
         seed: Of the random crops.
     """
     from robustiqa.models.crop_average import CropAverage
+    from robustiqa.models.folding import folded
 
+    model = folded(model)
     if model.crop_size is None:
         return model
     device = model.input_mean.device
