@@ -1,7 +1,8 @@
 """Gradients a second of I-FGSM-10, against a bare loop of as many, and against one crop at a time as published.
 
 *The gradients alone* is the attack without the two forward passes that score its result, in float and in 8 bits;
-*with its result scored* is the call that people make. The published loop takes one crop after the other, in float32 and
+*with its result scored* is the call that people make. *Batch norms folded* is what evaluations and the command line
+attack (`robustiqa.models.folding`). The published loop takes one crop after the other, in float32 and
 the contiguous layout, and is granted what its code may lack: no weight gradient is computed.
 """
 
@@ -20,9 +21,11 @@ from robustiqa.attacks.gradient import IFGSM
 from robustiqa.attacks.objectives import create_objective
 from robustiqa.core.attack import Oracle, clean_pass, frozen_weights
 from robustiqa.core.model import ScoreScale
+from robustiqa.models.folding import folded
 
 STEPS, EPS = 10, 4 / 255
 BARE, ALONE, WHOLE = "bare loop", "I-FGSM-10, the gradients alone", "I-FGSM-10, with its result scored"
+FOLDED = "I-FGSM-10, the gradients alone, batch norms folded"
 PUBLISHED_LOOP = "one crop at a time, as published"
 
 
@@ -84,6 +87,7 @@ def measure(case: Case, settings: Settings) -> Group:
     works: Works = {
         BARE: bare_loop(model, images),
         ALONE: gradients_alone(model, images),
+        FOLDED: gradients_alone(folded(model), images),
         WHOLE: with_result(model, images),
         PUBLISHED_LOOP: published_loop(published, images),
     }

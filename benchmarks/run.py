@@ -26,6 +26,7 @@ from benchmarks.timing import Effort
 SECTIONS = {
     "startup": "benchmarks.startup",
     "nt-step": "benchmarks.nt_step",
+    "penalty-share": "benchmarks.penalty_share",
     "attack-rate": "benchmarks.attack_rate",
     "peers": "benchmarks.peer_rate",
     "loader": "benchmarks.loader",

@@ -16,10 +16,13 @@ from benchmarks.store import Group
 from benchmarks.timing import interleaved
 from robustiqa.core.model import QualityModel
 from robustiqa.models.crop_average import CropAverage
+from robustiqa.models.folding import folded
 
 SIDE, PHOTOS, QUICK_SIDE = 512, 4, 256
 BARE = "bare forward passes over the crops"
 ONE, TOGETHER = "score, one photograph at a time", f"score, {PHOTOS} at a time"
+FOLDED = "the same, batch norms folded"  # as evaluations and the command line score
+WORKS = (BARE, ONE, TOGETHER, FOLDED)
 
 
 def measure(case: Case, settings: Settings) -> Group:
@@ -28,12 +31,13 @@ def measure(case: Case, settings: Settings) -> Group:
     draw = torch.Generator().manual_seed(1)
     photos = torch.randint(256, (PHOTOS, 3, side, side), generator=draw).float().div(255).to(settings.device)
     model = case.build("channels_last", settings.device)
-    whole = CropAverage(model)
+    whole, fewer_layers = CropAverage(model), CropAverage(folded(model))
     crops = whole.crops(photos)  # (N, K, 3, 224, 224)
     works: Works = {
         BARE: lambda: _bare(model, crops),
         ONE: lambda: [whole.score(photo[None]) for photo in photos],
         TOGETHER: lambda: whole.score(photos),
+        FOLDED: lambda: fewer_layers.score(photos),
     }
     seconds = interleaved(works, settings.effort, settle=settings.settle)
     facts = {"photograph": f"{side}x{side}", "crops": crops.shape[1]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks import attack_rate, nt_step, report_time, scoring, startup, two_processes
+from benchmarks import attack_rate, nt_step, penalty_share, report_time, scoring, startup, two_processes
 from benchmarks.loader import WORKERS, loader_name
 from benchmarks.nt_step import BASELINE, FORWARD, INPUT_GRADIENT, PUBLISHED, PUBLISHED_FORMAT, STEPS, key
 from benchmarks.store import Group, Measurements
@@ -82,6 +82,27 @@ def bare_seconds(group: Group, method: str, precision: str, layout: str) -> floa
     return float(sum(count * each for count, each in zip(group.facts["passes"][method], seconds, strict=True)))
 
 
+def penalty_shares(group: Group) -> str:
+    """Ratios of steps and of whole trainings, by share of the batch and steps between."""
+    often = [f"one step in {count}" if count > 1 else "every step" for count in penalty_share.EVERY]
+    heads = ["", "step over the baseline's", *(f"training over the baseline's, {each}" for each in often)]
+    rows = [
+        [
+            penalty_share.share_name(fraction),
+            cell(group.ratio(penalty_share.share_name(fraction), BASELINE)),
+            *(cell(penalty_share.training_ratio(group, fraction, count)) for count in penalty_share.EVERY),
+        ]
+        for fraction in penalty_share.FRACTIONS
+    ]
+    return "\n\n".join(
+        [
+            table(heads, rows),
+            f"The penalty is measured in {group.facts['penalized_share']:.0%} of the epochs, as in the recipe; "
+            "validation and reading data are left out.",
+        ]
+    )
+
+
 def rates(group: Group, works: Sequence[str], unit: str, what: str, against: str) -> str:
     """Items a second, and rates over that of one work."""
     rows = [[work, cell(group.rate(work)), cell(group.speedup(work, unit))] for work in works if work in group.seconds]
@@ -90,7 +111,7 @@ def rates(group: Group, works: Sequence[str], unit: str, what: str, against: str
 
 def attack_rates(group: Group) -> str:
     """Gradients a second."""
-    works = (attack_rate.BARE, attack_rate.ALONE, attack_rate.WHOLE, attack_rate.PUBLISHED_LOOP)
+    works = (attack_rate.BARE, attack_rate.ALONE, attack_rate.FOLDED, attack_rate.WHOLE, attack_rate.PUBLISHED_LOOP)
     return rates(group, works, attack_rate.BARE, "gradients", "over the bare loop")
 
 
@@ -114,7 +135,7 @@ def loader_rates(group: Group) -> str:
 
 def scoring_rates(group: Group) -> str:
     """Photographs a second."""
-    shown = rates(group, (scoring.BARE, scoring.ONE, scoring.TOGETHER), scoring.BARE, "photographs", "over bare passes")
+    shown = rates(group, scoring.WORKS, scoring.BARE, "photographs", "over bare passes")
     return f"{shown}\n\nPhotographs of {group.facts['photograph']} pixels, {group.facts['crops']} crops each."
 
 
@@ -153,6 +174,7 @@ def evaluation_times(group: Group) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[Group], str]]] = {
     "nt-step": ("NT step", nt_steps),
+    "penalty-share": ("Cost of the penalty", penalty_shares),
     "attack-rate": ("Attacks", attack_rates),
     "peers": ("Attacks of other packages", peer_rates),
     "loader": ("Loader", loader_rates),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import attack_rate, peer_rate, startup, two_processes
+from benchmarks import attack_rate, peer_rate, penalty_share, startup, two_processes
 from benchmarks.cases import GUARDED, GUARDED_LIGHT
 from benchmarks.loader import loader_name
 from benchmarks.nt_step import (
@@ -62,6 +62,7 @@ def rated(**seconds: float) -> dict[str, Any]:
 def document() -> dict[str, Any]:
     """Everything but the report, and a section that was skipped."""
     attacks = {attack_rate.BARE: 1.0, attack_rate.ALONE: 1.01, attack_rate.WHOLE: 1.25, attack_rate.PUBLISHED_LOOP: 2.5}
+    shares = {penalty_share.share_name(fraction): 2.0 * (1 + fraction) for fraction in penalty_share.FRACTIONS}
     peers = {attack_rate.ALONE: 1.0, peer_rate.TORCHATTACKS: 1.1, peer_rate.FOOLBOX: 0.8}
     loading = {loader_name(0): 2.0, loader_name(2): 1.0, BASELINE: 1.0, RECIPE: 2.0}
     ways = {two_processes.ONE_CORE: 40.0, two_processes.TWO_THREADS: 20.0, two_processes.TWO_PROCESSES: 20.0}
@@ -73,6 +74,12 @@ def document() -> dict[str, Any]:
         "machine": {"torch": "2", "timm": "1", "processor": "made up", "cores": 2, "allocator": "kept memory"},
         "sections": {
             "nt-step": {GUARDED.name: nt_group(), GUARDED_LIGHT.name: nt_group()},
+            "penalty-share": {
+                GUARDED_LIGHT.name: {
+                    "seconds": {name: rounds(time) for name, time in {BASELINE: 2.0, **shares}.items()},
+                    "facts": {"penalized_share": 0.5},
+                }
+            },
             "attack-rate": {GUARDED.name: rated(**attacks)},
             "peers": {GUARDED.name: {**rated(**peers), "facts": {"versions": {"foolbox": "3", "torchattacks": "3.5"}}}},
             "loader": {"builtin": {**rated(**loading), "facts": scored}},

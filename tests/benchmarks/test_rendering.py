@@ -93,6 +93,7 @@ def test_every_section_of_the_made_up_measurements_has_its_rows() -> None:
     run = Measurements(document())
     for name, row in {
         "nt-step": "| finite difference, bf16, channels_last | 3.00 [2.85, 3.30] | 2.00 [2.00, 2.00] | 0.150 ",
+        "penalty-share": "| penalty on 0.5 of the batch | 1.50 [1.50, 1.50] | 1.25 [1.25, 1.25] | 1.12 [1.12, 1.12] |",
         "attack-rate": "| I-FGSM-10, with its result scored | 8.00 [7.33, 8.44] | 0.800 [0.800, 0.800] |",
         "peers": "With foolbox 3, torchattacks 3.5.",
         "loader": "| loader, 2 workers | 10.0 [9.17, 10.6] | 2.00 [2.00, 2.00] |",

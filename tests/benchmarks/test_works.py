@@ -27,6 +27,7 @@ from benchmarks.nt_step import (
     step,
 )
 from benchmarks.peers import PACKAGES, check_on_a_linear_score, installed, of_foolbox, of_torchattacks, ours
+from benchmarks.penalty_share import _penalty, _step
 from benchmarks.run import SECTIONS, fill, plan_of
 from benchmarks.store import Group, SkippedError, Store
 from benchmarks.tables import TABLES
@@ -35,7 +36,7 @@ from benchmarks.two_processes import held_to
 from robustiqa.attacks import create_attack
 from robustiqa.published.norm_regularization import NormRegularization
 from robustiqa.training.spec import load_recipe
-from tests.toys import ConvModel, CountingModel, toy_photos
+from tests.toys import ConvModel, CountingModel, RecordingModel, toy_photos
 
 UNITS = {BASELINE: 3, FINITE: 7, CENTRAL: 10, EXACT: 6, PUBLISHED: 10}
 
@@ -81,6 +82,17 @@ def test_the_counts_of_operations_follow_the_units() -> None:
 
 def test_the_share_of_penalized_steps_is_that_of_the_recipes_epochs() -> None:
     assert penalized_share() == 5 / 8
+
+
+def test_half_a_batch_costs_half_of_what_the_penalty_does() -> None:
+    """Forward passes, with one over the whole batch as 1."""
+    seen: dict[float, float] = {}
+    images = toy_photos()
+    for fraction in (1.0, 0.5):
+        model = RecordingModel(ConvModel()).train()
+        _step(model, images, _penalty(fraction))()
+        seen[fraction] = sum(len(batch) for batch in model.asked) / len(images)
+    assert seen == {1.0: 3.0, 0.5: 2.0}  # of the loss, and two of the penalty on its part
 
 
 def test_a_bare_pass_leaves_no_weight_gradient() -> None:
