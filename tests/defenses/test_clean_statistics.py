@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from robustiqa.core.errors import InputError
 from robustiqa.core.penalty import Penalty
+from robustiqa.defenses import norm_regularization
 from robustiqa.defenses.norm_regularization import (
     CentralDifference,
     DoubleBackward,
@@ -22,7 +23,7 @@ from robustiqa.defenses.norm_regularization import (
     NormRegularization,
 )
 from robustiqa.defenses.standardized_norm import StandardizedNormRegularization
-from tests.toys import ConvModel
+from tests.toys import ConvModel, CountingModel
 
 ESTIMATORS: list[NormEstimator] = [FiniteDifference(), CentralDifference(), DoubleBackward()]
 PENALTIES: list[Callable[..., Penalty]] = [NormRegularization, StandardizedNormRegularization]
@@ -135,6 +136,44 @@ def test_the_norm_is_measured_on_a_fraction_of_the_batch(fraction: float, counte
     _, penalty = NormRegularization(FiniteDifference(), 0.1, "clean", fraction)(model, images)
     expected = 0.1 * measured(constant, images[:counted], FiniteDifference())
     torch.testing.assert_close(penalty, expected, rtol=1e-3, atol=0)
+
+
+class Dropping(ConvModel):
+    """Draws masks for its features."""
+
+    def raw_scores(self, normalized: Tensor) -> Tensor:
+        pooled = F.dropout(self.body(normalized).mean((2, 3)), 0.5, self.training)
+        scores: Tensor = 50 + 40 * self.head(pooled)[:, 0]
+        return scores
+
+
+def step(model: nn.Module, images: Tensor, estimator: NormEstimator, fraction: float) -> list[Tensor]:
+    """Scores, penalty and weight gradients of a step, and the buffers that it leaves."""
+    torch.manual_seed(5)
+    scores, penalty = NormRegularization(estimator, 0.1, "clean", fraction)(model, images)
+    torch.autograd.backward(scores.square().mean() + penalty)
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    assert gradients
+    return [scores.detach(), penalty.detach(), *gradients, *model.buffers()]
+
+
+@pytest.mark.parametrize("fraction", [0.5, 1.0])
+@pytest.mark.parametrize("estimator", [FiniteDifference(), FiniteDifference(side="random"), CentralDifference()])
+@pytest.mark.parametrize("kind", [ConvModel, Dropping])
+def test_sharing_the_clean_pass_changes_nothing(
+    kind: type[ConvModel], estimator: NormEstimator, fraction: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = photos(4).double()
+    passes = CountingModel(kind().double().train())
+    shared = step(passes, images, estimator, fraction)
+    once, again = passes.forwards, CountingModel(kind().double().train())
+    monkeypatch.setattr(norm_regularization, "REPEATED", 1.0)
+    apart = step(again, images, estimator, fraction)
+    repeats = kind is Dropping and fraction < 1  # masks of the part would not be those that all had
+    assert again.forwards - once == (0 if repeats else 4 * fraction)
+    if kind is ConvModel:  # else each pass of its own draws masks of its own
+        for one, other in zip(shared, apart, strict=True):
+            torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize(("fraction", "counted"), [(0.5, 2), (1.0, 3)])

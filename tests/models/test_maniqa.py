@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from robustiqa.core.errors import InputError
-from robustiqa.defenses.norm_regularization import DoubleBackward, FiniteDifference, Replay
+from robustiqa.defenses.norm_regularization import DoubleBackward, FiniteDifference
+from robustiqa.defenses.repeated_pass import Replay
 from robustiqa.models import create_model, models
 from robustiqa.models.maniqa import MANIQA, ScaleSwinLayer, TransposedAttention, _on_grid
 

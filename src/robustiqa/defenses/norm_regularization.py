@@ -2,8 +2,9 @@
 
 Defends against: small L-infinity perturbations, which move a score by about eps times that norm (theorem 1).
 Cost: a training step takes 7 units with `FiniteDifference` (2 forward passes, 1 input gradient, 2 full backward
-passes) and 6 with `DoubleBackward`, where plain training takes 3 and the published code 10; with `clean` statistics,
-3 for the loss and `fraction` times 7 or 6 for the penalty.
+passes) and 6 with `DoubleBackward`, where plain training takes 3 and the published code 10. With `clean` statistics 4
+for clean pass, input gradient and loss, and `fraction` times 3; of up to a quarter of the batch, and with
+`DoubleBackward`, 3 for the loss and `fraction` times 7 or 6 for the penalty, which then has a clean pass of its own.
 Source: Liu et al. 2024, "Defense Against Adversarial Attacks on No-Reference Image Quality Models with Gradient
 Norm Regularization", equations 5 to 7.
 Deviations: the clean forward pass is shared with the IQA loss; the perturbed pass leaves batch-norm running
@@ -12,8 +13,6 @@ statistics alone and sees the clean pass's dropout masks. `robustiqa.published` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Literal, Protocol
@@ -27,10 +26,12 @@ from robustiqa.core.errors import InputError
 from robustiqa.core.parallel import bare, refuse_sharded, refuse_synced
 from robustiqa.core.penalty import Penalized
 from robustiqa.defenses.clean_statistics import CleanStatistics
+from robustiqa.defenses.repeated_pass import Replay, frozen_statistics
 
 Space = Literal["input", "pixel"]
 Side = Literal["up", "random"]
 Statistics = Literal["own", "clean"]
+REPEATED = 0.25  # of a batch: up to this share, 3 + 7 share units of a pass of its own are at most 4 + 3 share
 
 
 class NormEstimator(Protocol):
@@ -57,9 +58,8 @@ class NormRegularization:
         estimator: How the norm is measured.
         weight: lambda of eq. 5; 0 makes the call a plain forward pass.
         statistics: What batch norm in training mode normalizes the penalty's passes with. `own`: each pass with its
-            own, so that the clean pass is shared with the loss; what a perturbation does to all images alike is
-            normalized away, and the norm does not hold it. `clean`: all with those of the loss's clean pass, through
-            which gradients flow; one forward and one backward pass more. See `CleanStatistics`.
+            own; what a perturbation does to all images alike is normalized away, and the norm does not hold it.
+            `clean`: all with those of the loss's clean pass, through which gradients flow. See `CleanStatistics`.
         fraction: Part of each batch that the norm is measured on, its first images, rounded up to whole ones; less than
             1 saves time, with `clean` only. Of several processes each takes that part of its own images.
 
@@ -103,12 +103,29 @@ class NormRegularization:
         if self.statistics == "own":
             scores, norms = self.estimator(model, images, gradient_scale)
         else:
-            with CleanStatistics() as clean:
+            scores, norms = self._with_clean_statistics(model, images, gradient_scale)
+        return Penalized(scores, self.weight * norms.square().mean())
+
+    def _with_clean_statistics(self, model: nn.Module, images: Tensor, gradient_scale: float) -> tuple[Tensor, Tensor]:
+        """Clean scores of all and norms of the part, whose clean pass is that of the loss where this saves time."""
+        estimator, count = self.estimator, ceil(self.fraction * len(images))
+        part, clean, replay = images[:count], CleanStatistics(), Replay(images.device)
+        if not isinstance(estimator, FiniteDifference | CentralDifference) or count <= REPEATED * len(images):
+            with clean:
                 scores = model(images)
             check_scores(scores, len(images))
-            with clean.again(), frozen_statistics(model):
-                _, norms = self.estimator(bare(model), images[: ceil(self.fraction * len(images))], gradient_scale)
-        return Penalized(scores, self.weight * norms.square().mean())
+        else:
+            with clean:
+                scores, leaf = _scores_of_leaf(model, images)
+            if count == len(images) or not (
+                clean.drew or replay.drew
+            ):  # else masks of the part would not be those that all had
+                with clean.held():
+                    direction = _sign(scores[:count], leaf, gradient_scale)[:count]
+                with clean.again(), frozen_statistics(model):
+                    return scores, estimator.norms(model, part, scores[:count], direction, replay)
+        with clean.again(), frozen_statistics(model):
+            return scores, estimator(bare(model), part, gradient_scale)[1]
 
 
 @dataclass(frozen=True)
@@ -138,15 +155,19 @@ class FiniteDifference:
 
     def __call__(self, model: nn.Module, images: Tensor, gradient_scale: float = 1.0) -> tuple[Tensor, Tensor]:
         """See `NormEstimator`."""
-        length = self.h * _unit(model, images, self.space)
-        if self.side == "random":
-            length = length * (2 * torch.randint(2, (len(images), 1, 1, 1), device=images.device) - 1)
         replay = Replay(images.device)
-        scores, direction = _scores_and_sign(model, images, gradient_scale)
-        step = length * direction
+        scores, leaf = _scores_of_leaf(model, images)
+        direction = _sign(scores, leaf, gradient_scale)
+        return scores, self.norms(model, images, scores, direction, replay)
+
+    def norms(self, model: nn.Module, images: Tensor, scores: Tensor, direction: Tensor, replay: Replay) -> Tensor:
+        """Norms (N,) of images whose clean scores (N,) and signs of gradients are known; `replay` of their pass."""
+        step = self.h * _unit(model, images, self.space) * direction
+        if self.side == "random":
+            step = step * (2 * torch.randint(2, (len(images), 1, 1, 1), device=images.device) - 1)
         with replay(), frozen_statistics(model):
             moved = bare(model)(images + step)
-        return scores, (_wide(moved) - _wide(scores)).abs() / self.h
+        return (_wide(moved) - _wide(scores)).abs() / self.h
 
 
 @dataclass(frozen=True)
@@ -167,14 +188,19 @@ class CentralDifference:
     def __call__(self, model: nn.Module, images: Tensor, gradient_scale: float = 1.0) -> tuple[Tensor, Tensor]:
         """See `NormEstimator`."""
         replay = Replay(images.device)
-        scores, direction = _scores_and_sign(model, images, gradient_scale)
+        scores, leaf = _scores_of_leaf(model, images)
+        direction = _sign(scores, leaf, gradient_scale)
+        return scores, self.norms(model, images, scores, direction, replay)
+
+    def norms(self, model: nn.Module, images: Tensor, scores: Tensor, direction: Tensor, replay: Replay) -> Tensor:
+        """Norms (N,) of images whose clean scores (N,) and signs of gradients are known; `replay` of their pass."""
         step = self.h * _unit(model, images, self.space) * direction
         with frozen_statistics(model):
             with replay():
                 ahead = bare(model)(images + step)
             with replay():
                 behind = bare(model)(images - step)
-        return scores, (_wide(ahead) - _wide(behind)).abs() / (2 * self.h)
+        return (_wide(ahead) - _wide(behind)).abs() / (2 * self.h)
 
 
 @dataclass(frozen=True)
@@ -205,14 +231,20 @@ class DoubleBackward:
         return scores, weighted.flatten(1).sum(1) / gradient_scale
 
 
-def _scores_and_sign(model: nn.Module, images: Tensor, gradient_scale: float) -> tuple[Tensor, Tensor]:
-    """Clean scores with their graph, and the sign of each score's input gradient, detached."""
+def _scores_of_leaf(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Clean scores with their graph, and the images at its root."""
     leaf = images.detach().requires_grad_()
     with torch.enable_grad():
         scores = model(leaf)
-        check_scores(scores, len(images))
+    check_scores(scores, len(images))
+    return scores, leaf
+
+
+def _sign(scores: Tensor, leaf: Tensor, gradient_scale: float) -> Tensor:
+    """The sign of each score's input gradient, detached; the graph stays."""
+    with torch.enable_grad():
         (gradient,) = torch.autograd.grad(scores.sum() * gradient_scale, leaf, retain_graph=True)
-    return scores, gradient.sign()
+    return gradient.sign()
 
 
 def _is_compiled(part: nn.Module) -> bool:
@@ -239,54 +271,3 @@ def _check_step(h: float, space: str) -> None:
         raise InputError(f"h must be greater than 0, got {h}.")
     if space not in ("input", "pixel"):
         raise InputError(f"space must be 'input' or 'pixel', got {space!r}.")
-
-
-@contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Lets batch norm in training mode use its batch's statistics without moving the running ones or the counter."""
-    tracking = [part for part in _batch_norms(model) if part.training and part.track_running_stats]
-    for part in tracking:
-        part.track_running_stats = False
-    try:
-        yield
-    finally:
-        for part in tracking:
-            part.track_running_stats = True
-
-
-def _batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-
-
-class Replay:
-    """Remembers where the global generators stand; `with replay():` draws again what was drawn since then.
-
-    Afterwards they stand where the first pass left them, so the penalty costs no extra draws.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._start = _generator_states(device)
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """The context of one repeated pass."""
-        after = _generator_states(self._device)
-        _set_generator_states(self._device, self._start)
-        try:
-            yield
-        finally:
-            _set_generator_states(self._device, after)
-
-
-def _generator_states(device: torch.device) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    return states
-
-
-def _set_generator_states(device: torch.device, states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
