@@ -95,8 +95,15 @@ def in_precision(precision: str, device: str) -> AbstractContextManager[None]:
 
 
 def step(model: QualityModel, images: Tensor, mos: Tensor, method: str, precision: str) -> Work:
+    """A step by the name of its method."""
+    return penalized_step(model, images, mos, penalty_of(method), precision)
+
+
+def penalized_step(
+    model: QualityModel, images: Tensor, mos: Tensor, penalty: Penalty, precision: str = "float32"
+) -> Work:
     """Forward and backward of one step, as the training loop runs them."""
-    penalty, learning = penalty_of(method), list(model.parameters())
+    learning = list(model.parameters())
 
     def work() -> None:
         model.zero_grad()

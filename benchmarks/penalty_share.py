@@ -11,13 +11,11 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch.nn import functional as F
 
 from benchmarks.cases import LIGHT_RECIPE, Case, Planned, Settings, Works
-from benchmarks.nt_step import BASELINE, penalized_share, penalty_of
+from benchmarks.nt_step import BASELINE, penalized_share, penalized_step, penalty_of
 from benchmarks.store import Group
-from benchmarks.timing import Spread, Work, blend, interleaved, ratio
-from robustiqa.core.model import QualityModel
+from benchmarks.timing import Spread, blend, interleaved, ratio
 from robustiqa.core.penalty import Penalty
 from robustiqa.training.build import build_penalty
 from robustiqa.training.spec import load_recipe
@@ -36,23 +34,12 @@ def _penalty(fraction: float) -> Penalty:
     return build_penalty(replace(recipe.penalty, fraction=fraction), recipe.epochs - 1)
 
 
-def _step(model: QualityModel, images: torch.Tensor, penalty: Penalty) -> Work:
-    mos = torch.linspace(0, 100, len(images), device=images.device)
-    learning = list(model.parameters())
-
-    def work() -> None:
-        model.zero_grad()
-        scores, value = penalty(model, images)
-        torch.autograd.backward(F.l1_loss(scores, mos) + value, inputs=learning)
-
-    return work
-
-
 def measure(case: Case, settings: Settings) -> Group:
     """One network, float32, channels_last."""
     model, images = case.build("channels_last", settings.device).train(), case.crops(settings.device)
-    works: Works = {BASELINE: _step(model, images, penalty_of(BASELINE))}
-    works |= {share_name(fraction): _step(model, images, _penalty(fraction)) for fraction in FRACTIONS}
+    mos = torch.linspace(0, 100, len(images), device=images.device)
+    penalties = {BASELINE: penalty_of(BASELINE), **{share_name(part): _penalty(part) for part in FRACTIONS}}
+    works: Works = {name: penalized_step(model, images, mos, penalty) for name, penalty in penalties.items()}
     seconds = interleaved(works, settings.effort, settle=settings.settle)
     return Group(case.name, seconds, facts={"penalized_share": penalized_share()})
 

@@ -23,11 +23,12 @@ from benchmarks.nt_step import (
     counted_flops,
     passes,
     penalized_share,
+    penalized_step,
     published_step,
     step,
 )
 from benchmarks.peers import PACKAGES, check_on_a_linear_score, installed, of_foolbox, of_torchattacks, ours
-from benchmarks.penalty_share import _penalty, _step
+from benchmarks.penalty_share import _penalty
 from benchmarks.run import SECTIONS, fill, plan_of
 from benchmarks.store import Group, SkippedError, Store
 from benchmarks.tables import TABLES
@@ -90,7 +91,7 @@ def test_half_a_batch_costs_half_of_what_the_penalty_does() -> None:
     images = toy_photos()
     for fraction in (1.0, 0.5, 0.25):
         model = RecordingModel(ConvModel()).train()
-        _step(model, images, _penalty(fraction))()
+        penalized_step(model, images, torch.zeros(4), _penalty(fraction))()
         seen[fraction] = sum(len(batch) for batch in model.asked) / len(images)
     assert seen == {1.0: 2.0, 0.5: 1.5, 0.25: 1.5}  # a quarter has a clean pass of its own
 

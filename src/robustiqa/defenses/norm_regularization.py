@@ -117,9 +117,8 @@ class NormRegularization:
         else:
             with clean:
                 scores, leaf = _scores_of_leaf(model, images)
-            if count == len(images) or not (
-                clean.drew or replay.drew
-            ):  # else masks of the part would not be those that all had
+            # Masks drawn by the clean pass are those of all images, and repeat for all of them only.
+            if count == len(images) or not (clean.drew or replay.drew):
                 with clean.held():
                     direction = _sign(scores[:count], leaf, gradient_scale)[:count]
                 with clean.again(), frozen_statistics(model):
