@@ -130,7 +130,17 @@ class Benchmark:
         kept = tuple(name for name in self.models if name in names)
         if not kept:
             raise SpecError(f"{self.name} attacks {', '.join(self.models)}, none of {', '.join(names)}.")
-        return replace(self, models=kept)
+        return replace(self, models=kept, values=_curve_of(kept, self.values))
+
+
+def _curve_of(models: Sequence[str], values: Values) -> Values:
+    """Parts of a plan with the query curve of these models alone, or without one if it is of none of them."""
+    curve = values.get("query_curve", {})
+    if "models" not in curve:
+        return values
+    drawn = [name for name in curve["models"] if name in models]
+    others = {part: value for part, value in values.items() if part != "query_curve"}
+    return {**others, "query_curve": {**curve, "models": drawn}} if drawn else others
 
 
 def benchmark_from_dict(name: str, values: Values) -> Benchmark:
