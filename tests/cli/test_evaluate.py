@@ -172,3 +172,17 @@ def test_photographs_without_scores_are_compared_before_and_after(
     assert ran.document["report"] is None
     assert not (tmp_path / "run" / "report.html").exists()
     assert {record.goal for record in RecordStore(tmp_path / "run" / "records.jsonl")} == {"none", "lower", "raise"}
+
+
+def test_too_few_validation_photographs_for_a_curve_are_left_alone(
+    run: Run, dataset: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    few = shutil.copytree(dataset, tmp_path / "few")
+    ratings = (few / "ratings.csv").read_text(encoding="utf-8")
+    (few / "ratings.csv").write_text(ratings.replace("validation", "train", 5), encoding="utf-8")
+    asked = ("evaluate", "--data", few, "--weights", weights["base"], "--attack", "fgsm", "--no-report")
+    ran = run(*asked, "--out", tmp_path / "run", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.document["records"] == 6 * (1 + 2)
+    assert not (tmp_path / "run" / "validation").exists()
+    assert "calibration" not in json.loads((tmp_path / "run" / "notes.json").read_text())

@@ -84,7 +84,7 @@ def evaluate(
 ) -> int:
     """Score and attack a dataset into records, and compare the models.
 
-    Where the dataset has opinion scores and a validation part, its clean scores serve to fit the logistic
+    Where the dataset has opinion scores and a validation part of at least 5 photographs, they serve to fit the logistic
     that PLCC is also given after. Started by torchrun, or with --shard, several processes share the photographs and
     write into one folder; the one that finds all records there writes the report.
 
@@ -152,9 +152,13 @@ def evaluate(
 
 
 def _calibration_part(dataset: Dataset, chosen: Dataset, part: str) -> Dataset | None:
-    """The photographs that the logistic is fitted on; None where there are none apart from those evaluated."""
-    apart = CALIBRATION_PART in dataset.parts and part not in (CALIBRATION_PART, "all")
-    return dataset.part(CALIBRATION_PART) if chosen.has_mos and apart else None
+    """The photographs that the logistic is fitted on; None where too few are apart from those evaluated."""
+    from robustiqa.metrics.mapping import FEWEST_SCORES
+
+    if not chosen.has_mos or CALIBRATION_PART not in dataset.parts or part in (CALIBRATION_PART, "all"):
+        return None
+    apart = dataset.part(CALIBRATION_PART)
+    return apart if len(apart) >= FEWEST_SCORES else None
 
 
 def _shard(asked: str | None) -> Shard:
