@@ -198,6 +198,8 @@ def test_a_benchmark_trains_what_its_model_needs_and_is_done_the_second_time(
     assert "training" not in other.err
     refused = run("reproduce", benchmark, "--data", dataset, "--out", tmp_path / "new", "--model", "tinny")
     assert (refused.code, refused.err) == (2, "bench attacks tiny, none of tinny.\n")
+    refused = run("reproduce", benchmark, "--data", dataset, "--out", tmp_path / "new", "--quick", "--seeds", "2")
+    assert (refused.code, refused.err) == (2, "2 seeds were asked for; the comparison of 'tiny' has 0.\n")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +209,11 @@ def test_a_benchmark_trains_what_its_model_needs_and_is_done_the_second_time(
             "experiment",
             ["--weights", "base=file"],
             "--weights goes with a plan of attacks, and this experiment trains.",
+        ),
+        (
+            "experiment",
+            ["--seeds", "2"],
+            "--seeds goes with a benchmark of several models, and this experiment trains.",
         ),
         (
             "plan",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -90,6 +90,10 @@ def reproduce(
             show_default="trained in OUT",
         ),
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="How many of a benchmark's models' seeds to attack.", show_default="1"),
+    ] = None,
     lpips_weights: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="torchvision's VGG-16, for LPIPS in a plan's tables.", show_default="none"),
@@ -123,7 +127,7 @@ def reproduce(
     declared = load_benchmarks() if experiment == ALL else load_experiment(experiment, files)
     training = {"--backbone-weights": backbone_weights, "--cache": cache, "--workers": workers, "--set": values}
     attacking = {"--weights": weights, "--lpips-weights": lpips_weights, "--model": model, "--trained": trained}
-    refuse_strange(_kind(declared), {**training, **attacking})
+    refuse_strange(_kind(declared), {**training, **attacking, "--seeds": seeds})
     given = {} if backbone_weights is None else {"model.backbone_weights": backbone_weights}
     recipe = {**given, **parse_pairs(values or (), "--set")}
     planned = _planned(declared, model, quick)
@@ -155,7 +159,9 @@ def reproduce(
             made, records = _compare(planned, dataset, place)
         elif isinstance(planned, list):
             title = ALL_TITLE if experiment == ALL else ""
-            made, records = _benchmark(planned, title, dataset, place, recipe, runs, files)
+            made, records = _benchmark(
+                planned, title, dataset, place, values=recipe, runs=runs, files=files, seeds=seeds or 1
+            )
         else:
             made, records = _attack(planned, label_weights(weights or ()), lpips_weights, dataset, place)
     if not process.first:
@@ -167,6 +173,7 @@ def reproduce(
         "--attack-file": [f"{name}=FILE" for name in files],
         "--model": model or (),
         "--trained": [f"{name}=FOLDER" for name in runs],
+        "--seeds": [] if seeds is None else [str(seeds)],
     }
     made = replace(made, commands=(shown_command(experiment, data, shown, quick),))
     page = write_report(made, out)
@@ -221,19 +228,11 @@ def _attack(
     return attack_report(list(found.values())), sum(len(one.records) for one in found.values())
 
 
-def _benchmark(
-    benchmarks: list[Benchmark],
-    title: str,
-    dataset: Any,
-    place: Any,
-    recipe: Mapping[str, Any],
-    runs: Mapping[str, Path],
-    files: Mapping[str, str],
-) -> tuple[Report, int]:
+def _benchmark(benchmarks: list[Benchmark], title: str, dataset: Any, place: Any, **more: Any) -> tuple[Report, int]:
     from robustiqa.experiments.benchmark_run import run_benchmarks
     from robustiqa.report.benchmark import benchmark_report
 
-    done = run_benchmarks(benchmarks, dataset, place, values=recipe, runs=runs, files=files)
+    done = run_benchmarks(benchmarks, dataset, place, **more)
     found = [evaluation for one in done for evaluation in one.sets]
     pictures = [item for one in done for item in one.pictures]
     return benchmark_report(found, title, pictures), sum(len(evaluation.records) for evaluation in found)

@@ -14,7 +14,7 @@ TAKEN_BY = {
         (("comparison", "benchmark"), "a comparison that trains"),
     ),
     **dict.fromkeys(("--weights", "--lpips-weights"), (("plan",), "a plan of attacks")),
-    **dict.fromkeys(("--model", "--trained"), (("benchmark",), "a benchmark of several models")),
+    **dict.fromkeys(("--model", "--trained", "--seeds"), (("benchmark",), "a benchmark of several models")),
 }
 DOES = {"comparison": "trains", "plan": "only attacks", "benchmark": "trains"}
 

@@ -78,13 +78,13 @@ class Workshop:
         benchmarks: All that will be asked for.
         dataset: With train and validation parts.
         place: Where and how.
+        seeds: How many seeds of each model are attacked, the first of its comparison.
         values: Overrides of the recipes: `model.backbone`, or `dbcnn.model.scnn_weights` for one of the models.
         runs: Model to the run folder of its comparison, whose trainings are used and added to.
         given: Names of sources and fits to files that are there already.
-        seeds: How many seeds of each pair are attacked.
 
     Raises:
-        SpecError: if a model has no such comparison or recipe, or a run or file is of no use.
+        SpecError: if a model has no such comparison or recipe, or fewer seeds, or a run or file is of no use.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class Workshop:
         benchmarks: Sequence[Benchmark],
         dataset: Dataset,
         place: Place,
+        seeds: int,
         *,
         values: Mapping[str, Any],
         runs: Mapping[str, Path],
         given: Mapping[str, str],
-        seeds: int = 1,
     ) -> None:
         self._benchmarks = benchmarks
         self._quick = any(benchmark.quick for benchmark in benchmarks)
@@ -116,6 +116,10 @@ class Workshop:
                     f"no benchmark takes a file {name!r}; they take {', '.join(dict.fromkeys(taken)) or 'none'}."
                 )
         self._comparisons = {model: self._comparison(model, self._known[model]) for model in self._models}
+        for model, comparison in self._comparisons.items():
+            if seeds > len(comparison.seeds):
+                found = ", ".join(map(str, comparison.seeds))
+                raise SpecError(f"{seeds} seeds were asked for; the comparison of {model!r} has {found}.")
         self._trainings: dict[Path, Trainings] = {}
         self._chosen: dict[str, float] = {}
 
@@ -186,22 +190,25 @@ class Workshop:
             return [column for model in benchmark.models for column in self._pair(model)]
         return [column for model in benchmark.models for column in self._sweep(model, benchmark.sweep)]
 
+    def _seeds_of(self, model: str) -> tuple[int, ...]:
+        return self._comparisons[model].seeds[: self._seeds]
+
     def _pair(self, model: str) -> list[Column]:
-        trainings, seeds = self._pair_trainings(model), self._comparisons[model].seeds[: self._seeds]
+        trainings, seeds = self._pair_trainings(model), self._seeds_of(model)
         weight, title = self._chosen[model], self._known[model].title
         plain = [Entrant(f"{title}, seed {seed}", model, trainings, Variant(seed=seed)) for seed in seeds]
         held = [Entrant(f"{title}+NT, seed {s}", model, trainings, Variant(seed=s, weight=weight)) for s in seeds]
         return [Column(model, "base", tuple(plain)), Column(model, "NT", tuple(held))]
 
     def _sweep(self, model: str, sweep: Sweep) -> list[Column]:
-        """One column a value; the first seed."""
+        """One column a value."""
         recipe = self._comparisons[model].recipe
         recipe = recipe.with_values(sweep.recipe)
         return [self._point(model, recipe, sweep, value) for value in sweep.values(recipe)]
 
     def _point(self, model: str, recipe: TrainingSpec, sweep: Sweep, value: float) -> Column:
         comparison, title = self._comparisons[model], self._known[model].title
-        seed, weight, changed = comparison.seeds[0], recipe.penalty.weight, dict(sweep.recipe)
+        weight, changed = recipe.penalty.weight, dict(sweep.recipe)
         if sweep.field == WEIGHT:
             weight = value
         else:
@@ -214,9 +221,12 @@ class Workshop:
             trainings = self._of(recipe, self._place.folder / "trainings" / name)
         if said or weight not in (0, self._chosen[model]):
             said.append(f"weight {weight:g}")
-        label = ", ".join([title if weight == 0 else f"{title}+NT", *said, f"seed {seed}"])
-        entrant = Entrant(label, model, trainings, Variant(seed=seed, weight=weight))
-        return Column(model, f"{value:g}", (entrant,))
+        label = ", ".join([title if weight == 0 else f"{title}+NT", *said])
+        entrants = (
+            Entrant(f"{label}, seed {seed}", model, trainings, Variant(seed=seed, weight=weight))
+            for seed in self._seeds_of(model)
+        )
+        return Column(model, f"{value:g}", tuple(entrants))
 
     def _fits(self) -> dict[str, Fit]:
         return {

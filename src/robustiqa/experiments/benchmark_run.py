@@ -65,6 +65,7 @@ def run_benchmarks(
     values: Mapping[str, Any] | None = None,
     runs: Mapping[str, Path] | None = None,
     files: Mapping[str, str] | None = None,
+    seeds: int = 1,
 ) -> list[Found]:
     """Runs benchmarks, or goes on with them, sharing trainings, fitted attacks and records.
 
@@ -75,16 +76,17 @@ def run_benchmarks(
         values: Overrides of recipes, see `Workshop`.
         runs: Model to the run folder of its comparison.
         files: What attacks read, by name, that need not be made.
+        seeds: How many of each model are attacked.
 
     Raises:
         DataError: if the dataset lacks a part.
-        SpecError: if what is kept is of other work.
+        SpecError: if what is kept is of other work, or a model has fewer seeds.
         WorkFailedError: if no candidate weight of a comparison keeps the validation SROCC.
     """
     dataset.part(PART)
     quick = any(benchmark.quick for benchmark in benchmarks)
     dataset = fewer(dataset, QUICK_PHOTOS) if quick else dataset
-    workshop = Workshop(benchmarks, dataset, place, values=values or {}, runs=runs or {}, given=files or {})
+    workshop = Workshop(benchmarks, dataset, place, seeds, values=values or {}, runs=runs or {}, given=files or {})
     work = _Work(dataset.part(PART), place, quick)
     work.check()
     workshop.prepare()
@@ -104,8 +106,7 @@ class _Task:
 
     @property
     def entrants(self) -> list[Entrant]:
-        found = {entrant.label: entrant for column in self.columns for entrant in column.entrants}
-        return list(found.values())
+        return list({one.label: one for column in self.columns for one in column.entrants}.values())
 
 
 @dataclass(frozen=True)
