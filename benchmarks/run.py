@@ -31,6 +31,7 @@ SECTIONS = {
     "peers": "benchmarks.peer_rate",
     "loader": "benchmarks.loader",
     "scoring": "benchmarks.scoring",
+    "compiled": "benchmarks.compiled",
     "report": "benchmarks.report_time",
     "memory": "benchmarks.memory",
     "two-processes": "benchmarks.two_processes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks import attack_rate, nt_step, penalty_share, report_time, scoring, startup, two_processes
+from benchmarks import attack_rate, compiled, nt_step, penalty_share, report_time, scoring, startup, two_processes
 from benchmarks.loader import WORKERS, loader_name
 from benchmarks.nt_step import BASELINE, FORWARD, INPUT_GRADIENT, PUBLISHED, PUBLISHED_FORMAT, STEPS, key
 from benchmarks.store import Group, Measurements
@@ -139,6 +139,17 @@ def scoring_rates(group: Group) -> str:
     return f"{shown}\n\nPhotographs of {group.facts['photograph']} pixels, {group.facts['crops']} crops each."
 
 
+def compiled_rates(group: Group) -> str:
+    """Crops a second, plain and compiled."""
+    rows = []
+    for plain in compiled.PASSES:
+        faster = compiled.compiled_name(plain)
+        rows.append([plain, cell(group.rate(plain)), cell(group.rate(faster)), cell(group.speedup(faster, plain))])
+    calls = "; ".join(f"{name} {number(seconds)}" for name, seconds in group.facts["first_call"].items())
+    shown = table(["", "crops a second", "compiled", "compiled over plain"], rows)
+    return f"{shown}\n\nSeconds of the first call, which compiles: {calls}."
+
+
 def report_times(group: Group) -> str:
     """Seconds of the report."""
     rows = [[work, cell(group.time(work))] for work in (report_time.TABLES, report_time.PAGE)]
@@ -179,6 +190,7 @@ TABLES: dict[str, tuple[str, Callable[[Group], str]]] = {
     "peers": ("Attacks of other packages", peer_rates),
     "loader": ("Loader", loader_rates),
     "scoring": ("Scoring", scoring_rates),
+    "compiled": ("torch.compile", compiled_rates),
     "report": ("Report", report_times),
     "startup": ("Start-up", startup_times),
     "memory": ("Memory", memory_peaks),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import attack_rate, peer_rate, penalty_share, startup, two_processes
+from benchmarks import attack_rate, compiled, peer_rate, penalty_share, startup, two_processes
 from benchmarks.cases import GUARDED, GUARDED_LIGHT
 from benchmarks.loader import loader_name
 from benchmarks.nt_step import (
@@ -66,6 +66,8 @@ def document() -> dict[str, Any]:
     peers = {attack_rate.ALONE: 1.0, peer_rate.TORCHATTACKS: 1.1, peer_rate.FOOLBOX: 0.8}
     loading = {loader_name(0): 2.0, loader_name(2): 1.0, BASELINE: 1.0, RECIPE: 2.0}
     ways = {two_processes.ONE_CORE: 40.0, two_processes.TWO_THREADS: 20.0, two_processes.TWO_PROCESSES: 20.0}
+    passes = {name: 1.0 + place for place, name in enumerate(compiled.PASSES)}
+    passes |= {compiled.compiled_name(name): 2.0 for name in compiled.PASSES}
     scored = {"photographs": 2, "pixels": "512x512", "decoded_per_second": 50.0, "network": "a network"}
     works = [key(BASELINE, "float32", "channels_last"), key(FINITE, "float32", "channels_last")]
     return {
@@ -84,6 +86,7 @@ def document() -> dict[str, Any]:
             "peers": {GUARDED.name: {**rated(**peers), "facts": {"versions": {"foolbox": "3", "torchattacks": "3.5"}}}},
             "loader": {"builtin": {**rated(**loading), "facts": scored}},
             "scoring": {"a network": {"skipped": "it rains"}},
+            "compiled": {GUARDED.name: {**rated(**passes), "facts": {"first_call": {FORWARD: 30.0}}}},
             "startup": {"commands": {"seconds": {name: rounds(0.1) for name in startup.COMMANDS}}},
             "memory": {
                 GUARDED.name: {

@@ -97,6 +97,7 @@ def test_every_section_of_the_made_up_measurements_has_its_rows() -> None:
         "attack-rate": "| I-FGSM-10, with its result scored | 8.00 [7.33, 8.44] | 0.800 [0.800, 0.800] |",
         "peers": "With foolbox 3, torchattacks 3.5.",
         "loader": "| loader, 2 workers | 10.0 [9.17, 10.6] | 2.00 [2.00, 2.00] |",
+        "compiled": "| bare forward | 10.0 [9.17, 10.6] | 5.00 [4.58, 5.28] | 0.500 [0.500, 0.500] |",
         "memory": "| finite difference, float32, channels_last | 2500 | 2.50 |",
         "two-processes": "| two processes | 20.0 [19.0, 22.0] | 2.00 [2.00, 2.00] |",
     }.items():
