@@ -11,7 +11,7 @@ import pytest
 from robustiqa.evaluation.records import CLEAN, Record
 from robustiqa.report.benchmark import benchmark_report
 from robustiqa.report.benchmark_study import benchmark_study
-from robustiqa.report.examples import examples, examples_table
+from robustiqa.report.examples import example_sentences, examples, examples_table
 from robustiqa.report.gallery_files import ITEM_FILE, read_item, write_item
 from tests.evaluation.synthetic import FGSM_LABEL, IFGSM_LABEL
 from tests.report.benchmarks import evaluation, read, varied
@@ -55,6 +55,30 @@ def test_the_table_has_the_scores_that_the_records_say() -> None:
         assert cell_of(table, row, "Opinion", "Alpha").text == f"{scores.mos[place]:.1f}"
     assert table.notes[0].startswith("Chosen by a rule: of the third of the photographs with the highest opinions ")
     assert table.notes[1].startswith("Pictures need photographs and models: ")
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [("photo-0008.jpg", "photo-0008.jpg"), ("photo-0007.jpg", "the same photograph")]
+)
+def test_the_sentence_tells_the_farthest_on_a_plain_model_and_on_its_defended_one(other: str, said: str) -> None:
+    far = {("base-1", "photo-0007.jpg"): -900.0, ("nt-1", other): -500.0}
+
+    def moved(record: Record) -> Record:
+        record = replace(record, mos=99.0) if record.key in ("photo-0007.jpg", "photo-0008.jpg") else record
+        if (record.attack, record.goal) != (FGSM_LABEL, "lower"):
+            return record
+        return replace(record, score=record.clean_score + far.get((record.scored_by, record.key), 0.0))
+
+    found = changed(evaluation(COUNT), moved)
+    ends = []
+    for (label, key), shift in far.items():
+        clean = dict(zip(found.clean(label).keys, found.clean(label).before, strict=True))[key]
+        ends.append(f"from {clean:.1f} to {clean + shift:.1f}".replace("-", "−"))
+    assert list(example_sentences(benchmark_study(found, samples=20))) == [
+        f"FGSM moves photo-0007.jpg, rated 99.0 by people, {ends[0]} on Alpha; "
+        f"on Alpha+NT the farthest that way is {said}, {ends[1]}."
+    ]
+    assert list(example_sentences(varied())) == []
 
 
 def test_a_photograph_that_is_farthest_on_both_models_stands_once() -> None:

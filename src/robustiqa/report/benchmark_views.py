@@ -10,7 +10,7 @@ from robustiqa.report.benchmark_figures import change_figures, first_order_figur
 from robustiqa.report.benchmark_study import BenchmarkStudy
 from robustiqa.report.benchmark_tables import attack_tables, clean_table, white_black_table
 from robustiqa.report.controls import first_order_table
-from robustiqa.report.examples import EXAMPLES, examples_table
+from robustiqa.report.examples import EXAMPLES, example_sentences, examples_table
 from robustiqa.report.figures import Figure
 from robustiqa.report.intensity import intensity_figures, intensity_table
 from robustiqa.report.losses import ledger_table, levels_table, losses_table
@@ -62,7 +62,7 @@ VIEWS: Mapping[str, Callable[[BenchmarkStudy], View]] = {
     ),
     "white_black": lambda read: _view([white_black_table(read)]),
     "sweep": lambda read: _view([sweep_table(read)], sweep_figures(read)),
-    EXAMPLES: lambda read: _view([examples_table(read)]),
+    EXAMPLES: lambda read: _view([examples_table(read)], sentences=example_sentences(read)),
     "norms": lambda read: _view(figures=norm_figures(read)),
     "changes": lambda read: _view(figures=change_figures(read)),
     "intensity": lambda read: _view([intensity_table(read)], intensity_figures(read)),

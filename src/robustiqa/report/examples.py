@@ -24,9 +24,7 @@ RULE = (
     "farthest on the plain model and the one that it lowers farthest on the defended model; of the lowest third those "
     "that it raises farthest. They are the worst of each, not typical."
 )
-PICTURES = (
-    "Pictures need photographs and models: the page that `robustiqa reproduce` writes into its run folder has them."
-)
+PICTURES = "Pictures need photographs and models: the page that a run writes into its folder has them."
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,33 @@ def examples_table(read: BenchmarkStudy) -> Table | None:
             interval=False,
         ),
     )
+
+
+def example_sentences(read: BenchmarkStudy) -> Iterator[str]:
+    """The photograph that moves farthest on any plain model, beside the one that does on its defended model."""
+    found = examples(read)
+    if not found:
+        return
+    plain = max((one for one in found if one.labels[0] in one.farthest_on), key=lambda one: _moved(read, one, 0))
+    here = [one for one in found if (one.pair, one.attack, one.goal) == (plain.pair, plain.attack, plain.goal)]
+    defended = next(one for one in here if one.labels[1] in one.farthest_on)
+    mos = _record(read, plain.labels[0], plain).mos if read.study.has_mos else None
+    rated = "" if mos is None else f", rated {number(mos, 1)} by people,"
+    other = "the same photograph" if defended == plain else defended.key
+    yield (
+        f"{read.attacks[plain.attack]} moves {plain.key}{rated} {_from_to(read, plain, 0)} on {plain.pair.base.name}; "
+        f"on {plain.pair.defended.name} the farthest that way is {other}, {_from_to(read, defended, 1)}."
+    )
+
+
+def _moved(read: BenchmarkStudy, example: Example, side: int) -> float:
+    record = _record(read, example.labels[side], example)
+    return abs(record.score - record.clean_score)
+
+
+def _from_to(read: BenchmarkStudy, example: Example, side: int) -> str:
+    record = _record(read, example.labels[side], example)
+    return f"from {number(record.clean_score, 1)} to {number(record.score, 1)}"
 
 
 def _row(read: BenchmarkStudy, example: Example) -> Row:
