@@ -103,5 +103,5 @@ def test_without_kornia_one_sentence_says_how_to_get_it(monkeypatch: pytest.Monk
     with pytest.raises(MissingExtraError) as caught:
         just_noticeable_difference(toy_photos(1))
     assert str(caught.value) == (
-        "edge maps need kornia, which is not installed; install it with `pip install robustiqa[kornia]`."
+        "edge maps need kornia, which is not installed; install it with `pip install 'robustiqa[kornia]'`."
     )

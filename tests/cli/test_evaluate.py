@@ -155,6 +155,15 @@ def test_a_comparison_needs_both_sides(run: Run, evaluated: Path) -> None:
     assert (ran.code, ran.err) == (2, "a comparison needs --base LABEL and --defended LABEL; give both.\n")
 
 
+def test_a_defense_can_be_named(run: Run, evaluated: Path, tmp_path: Path) -> None:
+    asked = ("report", evaluated, "--base", "plain", "--out", tmp_path, "--json")
+    assert "on plain" not in run(*asked, "--defended", "nt").document["findings"][1]
+    assert any("+pooled" in sentence for sentence in run(*asked, "--defended", "pooled=nt").document["findings"])
+    several = run(*asked, "--base", "plain", "--defended", "nt", "--defended", "pooled=nt")
+    said = "--defended takes LABEL or NAME=LABEL, with one NAME for all seeds, got nt, pooled=nt.\n"
+    assert (several.code, several.err) == (2, said)
+
+
 def test_report_of_a_folder_without_records_is_one_sentence(run: Run, tmp_path: Path) -> None:
     ran = run("report", tmp_path)
     sentence = f"{tmp_path} holds no records; give the --out folder of `robustiqa evaluate`.\n"

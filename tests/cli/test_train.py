@@ -149,7 +149,7 @@ def test_photographs_without_scores_are_refused_in_one_sentence_and_leave_no_fol
         (("--set", "epochs=many"), "epochs must be int, got 'many'."),
         (("--data-option", "scal=1,5"), "dataset 'csv_folder' has no option 'scal'; did you mean 'scale'?"),
         (("--backbone-weights", "nowhere.pth"), "there is no backbone weights file nowhere.pth;"),
-        (("--device", "cpu:0"), "training takes --device auto, cpu or cuda, got 'cpu:0';"),
+        (("--device", "cpu:0"), "this verb takes --device auto, cpu, cuda or mps, got 'cpu:0';"),
     ],
 )
 def test_a_wrong_option_is_one_sentence_and_exit_code_2(

@@ -59,7 +59,7 @@ def test_without_openpyxl_a_workbook_names_the_extra(tmp_path: Path, monkeypatch
     with pytest.raises(MissingExtraError) as caught:
         read_workbook(path)
     assert str(caught.value) == (
-        f"{path} is a workbook and needs openpyxl; install it with `pip install robustiqa[xlsx]`, "
+        f"{path} is a workbook and needs openpyxl; install it with `pip install 'robustiqa[xlsx]'`, "
         "or save its first sheet as grades.csv beside it."
     )
 

@@ -31,10 +31,11 @@ def test_the_page_holds_notes_and_tables_of_each_run_in_order(tmp_path: Path) ->
         export(synthetic(12), results / name)
         (results / name / "notes.md").write_text(f"## Run {name}\n\nMade up.\n")
     (results / "unfinished").mkdir()
+    (results / "notes.md").write_text("*Data.* Made up.\n")
     main(["--results", str(results), "--page", str(page)])
     written = page.read_text(encoding="utf-8")
     assert written == results_page(results)
-    places = [written.index(part) for part in ("# Results", "## Run a", "Clean", "## Run b")]
+    places = [written.index(part) for part in ("# Results", "*Data.*", "## Run a", "Clean", "## Run b")]
     assert places == sorted(places)
 
 

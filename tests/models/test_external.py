@@ -96,7 +96,7 @@ def test_a_module_that_lacks_a_module_of_its_own_says_which(tmp_path: object, mo
 
 def test_pyiqa_is_asked_for_in_one_sentence_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyiqa", None)
-    sentence = "pyiqa:cnniqa needs pyiqa; install it with `pip install robustiqa[pyiqa]`."
+    sentence = "pyiqa:cnniqa needs pyiqa; install it with `pip install 'robustiqa[pyiqa]'`."
     with pytest.raises(MissingExtraError, match=f"^{re.escape(sentence)}$"):
         create_model("pyiqa:cnniqa")
 

@@ -78,7 +78,7 @@ def edge_map(images: Tensor) -> Tensor:
         from kornia.filters import canny  # heavy import
     except ImportError:
         raise MissingExtraError(
-            "edge maps need kornia, which is not installed; install it with `pip install robustiqa[kornia]`."
+            "edge maps need kornia, which is not installed; install it with `pip install 'robustiqa[kornia]'`."
         ) from None
     shades = grey(images)
     found = [canny(shade[None], *CANNY, kernel_size=(1, 1))[1] for shade in shades]  # one by one: none sees another

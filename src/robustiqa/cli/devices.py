@@ -53,5 +53,7 @@ def training_device(name: str) -> str:
     """
     device = find_device(name)
     if ":" in name:
-        raise InputError(f"training takes --device auto, cpu or cuda, got {name!r}; choose by CUDA_VISIBLE_DEVICES.")
+        raise InputError(
+            f"this verb takes --device auto, cpu, cuda or mps, got {name!r}; choose a GPU by CUDA_VISIBLE_DEVICES."
+        )
     return device.type

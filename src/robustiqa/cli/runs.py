@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from robustiqa.evaluation.views import Evaluation
 
 NOTES_FILE = "notes.json"
+DEFENSE = "NT"
 
 Base = Annotated[
     list[str] | None,
@@ -22,7 +23,11 @@ Base = Annotated[
 ]
 Defended = Annotated[
     list[str] | None,
-    typer.Option(metavar="LABEL", help="Model with the defense; as often as --base, seeds paired by position."),
+    typer.Option(
+        metavar="[NAME=]LABEL",
+        help="Model with the defense, which tables call +NAME (NT if it is left out); as often as --base, seeds paired "
+        "by position.",
+    ),
 ]
 Control = Annotated[
     list[str] | None,
@@ -36,7 +41,7 @@ def comparison_notes(
     """What a report compares, or None where nothing is compared.
 
     Raises:
-        InputError: if one side is named without the other, or a control has no name.
+        InputError: if one side is named without the other, a control has no name, or a defense has several.
     """
     if not (base or defended or controls):
         return None
@@ -48,7 +53,18 @@ def comparison_notes(
         if not (name and equals and label):
             raise InputError(f"--control takes NAME=LABEL, got {text!r}.")
         grouped.setdefault(name, []).append(label)
-    return {"base": list(base), "defended": list(defended), "controls": grouped}
+    pairs = [text.rpartition("=") for text in defended]
+    names = {name if equals else DEFENSE for name, equals, _ in pairs}
+    if len(names) > 1 or not all(names):
+        raise InputError(
+            f"--defended takes LABEL or NAME=LABEL, with one NAME for all seeds, got {', '.join(defended)}."
+        )
+    return {
+        "base": list(base),
+        "defended": [label for _, _, label in pairs],
+        "defense": names.pop(),
+        "controls": grouped,
+    }
 
 
 def check_labels(comparison: Mapping[str, Any] | None, labels: Sequence[str]) -> None:

@@ -69,7 +69,7 @@ def train(
 
     The last epoch is the result: FOLDER/model.safetensors. Started by torchrun, several processes share each batch.
 
-    Example: robustiqa train hyperiqa-biq2021-light --data biq2021:data/biq2021 --out runs/nt --weight 1e-4
+    Example: robustiqa train hyperiqa-biq2021-light --data biq2021:data/biq2021 --out runs/nt
     """
     from robustiqa.cli.devices import training_device
     from robustiqa.training.loop import RunOptions

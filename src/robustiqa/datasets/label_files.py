@@ -67,7 +67,7 @@ def _sheet(path: Path) -> list[list[str]]:
         from openpyxl.utils.exceptions import InvalidFileException
     except ImportError:
         raise MissingExtraError(
-            f"{path} is a workbook and needs openpyxl; install it with `pip install robustiqa[xlsx]`, "
+            f"{path} is a workbook and needs openpyxl; install it with `pip install 'robustiqa[xlsx]'`, "
             f"or save its first sheet as {path.with_suffix('.csv').name} beside it."
         ) from None
     try:

@@ -1,8 +1,8 @@
 """Rebuilds `docs/results.md` and its figures from the records under `results/`, byte for byte (`make results`).
 
 Each folder below `results/` holds what `comparison_evaluation.export` wrote, or a folder of that for each set of
-photographs of a plan of attacks, or what benchmarks kept; and `notes.md`: what was run and how. Where comparisons of
-several of the paper's models are there, its tables come first.
+photographs of a plan of attacks, or what benchmarks kept; and `notes.md`: what was run and how. That of `results/`
+itself opens the page. Where comparisons of several of the paper's models are there, its tables come next.
 """
 
 from __future__ import annotations
@@ -54,15 +54,13 @@ def build_results(folder: Path) -> Results:
     benchmarks = {path for path in folder.glob("*") if holds_pages(path)}
     if not comparisons | plans | benchmarks:
         raise DataError(f"{folder} holds no exported evaluation; expected folders with {INFO_FILE}.")
-    sections = [HEADER.strip()]
+    sections = [HEADER.strip(), *_notes(folder)]
     figures: dict[str, str] = {}
     together = side_by_side(folder)
     if together:
         sections.append(benchmark_report(together, TOGETHER).to_markdown().strip())
     for run in sorted(comparisons | plans | benchmarks):
-        notes = run / NOTES_FILE
-        if notes.is_file():
-            sections.append(notes.read_text(encoding="utf-8").strip())
+        sections += _notes(run)
         if run in comparisons:
             sections.append(report(load_exported(run)).to_markdown().strip())
             continue
@@ -71,6 +69,11 @@ def build_results(folder: Path) -> Results:
         figures |= {pictures[figure.name]: figure.svg for figure in made.figures}
         sections.append(made.to_markdown(pictures).strip())
     return Results("\n\n".join(sections) + "\n", figures)
+
+
+def _notes(folder: Path) -> list[str]:
+    path = folder / NOTES_FILE
+    return [path.read_text(encoding="utf-8").strip()] if path.is_file() else []
 
 
 def plan_report(folder: Path) -> Report:

@@ -98,7 +98,9 @@ def _from_pyiqa(name: str, *, low: float | None = None, high: float | None = Non
     try:
         import pyiqa
     except ImportError:
-        raise MissingExtraError(f"pyiqa:{name} needs pyiqa; install it with `pip install robustiqa[pyiqa]`.") from None
+        raise MissingExtraError(
+            f"pyiqa:{name} needs pyiqa; install it with `pip install 'robustiqa[pyiqa]'`."
+        ) from None
     known: list[str] = pyiqa.list_models(metric_mode="NR")
     if name not in known:
         raise UnknownNameError(
