@@ -185,6 +185,13 @@ def test_textures_change_the_photo_only_where_the_mask_allows() -> None:
     assert not changed[15:].any()
 
 
+@pytest.mark.parametrize("seed", [1, 3])
+def test_what_is_past_a_closer_boundary_is_not_shrunk_toward_itself(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    model, rounds = LinearModel(smooth_slopes(size=0.6)).eval(), recorded_rounds(monkeypatch)
+    ScoreBoundary(objective="raise", query_budget=80, search_trials=2, seed=seed)(model, toy_photos(1))
+    assert len(rounds) > 5 and not any(torch.equal(found.start, found.found) for found in rounds)
+
+
 @pytest.mark.parametrize("budget", [1, 7, 60, 173])
 def test_no_photo_costs_more_than_its_budget_and_every_query_is_counted(budget: int) -> None:
     model = CountingModel(ConvModel(1)).eval()
@@ -289,5 +296,5 @@ def test_defaults_are_8000_queries_and_a_ball_that_only_the_jnd_limits() -> None
 
 def test_without_kornia_the_attack_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kornia.filters", None)
-    with pytest.raises(MissingExtraError, match=r"pip install robustiqa\[kornia\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'robustiqa\[kornia\]'"):
         ScoreBoundary()(ConvModel().eval(), toy_photos(1))

@@ -194,16 +194,17 @@ class ScoreBoundary(NamedAttack):
             if crossing is None:
                 return
             found, boundary = crossing
-            refinement = SurFree(
-                here.image,
-                photo.low,
-                photo.high,
-                is_past=partial(photo.is_past, boundary.share),
-                basis=basis,
-                generator=photo.generator,
-                queries=self.refine_queries,
-            )
-            here = yield from refinement.run(found)
+            if found is not here:  # as it is where a boundary came so close that it is past already
+                refinement = SurFree(
+                    here.image,
+                    photo.low,
+                    photo.high,
+                    is_past=partial(photo.is_past, boundary.share),
+                    basis=basis,
+                    generator=photo.generator,
+                    queries=self.refine_queries,
+                )
+                here = yield from refinement.run(found)
             boundary = boundary.following(photo.reached(here.score))
 
     def _cross(
