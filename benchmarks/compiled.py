@@ -21,13 +21,12 @@ from benchmarks.timing import Work, interleaved
 from robustiqa.core.model import QualityModel
 from robustiqa.models.folding import folded
 
-COMPILED = "compiled"
 PASSES = (FORWARD, INPUT_GRADIENT)
 
 
 def compiled_name(what: str) -> str:
     """What tables call a pass of the compiled network."""
-    return f"{what}, {COMPILED}"
+    return f"{what}, compiled"
 
 
 def passes_of(model: Any, images: Tensor) -> dict[str, Work]:

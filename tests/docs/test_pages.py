@@ -13,6 +13,7 @@ import typer
 
 import robustiqa as riq
 from robustiqa.cli.app import app
+from robustiqa.experiments.comparison import load_comparison
 from tests.docs.pages import DOCS, ROOT, Block, blocks, command_lines
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -23,6 +24,8 @@ QUOTED_FROM_RESULTS = {  # in the explanation, and as results.md has it
     "54 % less": "0.75 on +NT: 54 % less",
     "35 % less": "| worst of both directions, 8-bit | 5.21 [4.47, 7.03] | **3.38** [2.91, 4.50] | 35 % [30, 39] |",
     "3.38 times": "**3.38**",
+    "65 % less": "0.56 on +NT: 65 % less [63, 68]",
+    "ten steps as far as before": "3.33 [2.82, 4.37] | −2 % [−10, 4] |",
     ".839": "| farther end (the paper's), 8-bit |",
     ".670": "**0.670**",
     ".596": "**0.596**",
@@ -129,6 +132,13 @@ def test_the_command_line_reference_has_every_verb() -> None:
         below = getattr(command, "commands", {})
         verbs += [f"{name} {inner}" for inner in below] or [name]
     assert sorted(re.findall(r"^<!-- help: (.*) -->$", page, flags=re.MULTILINE)) == sorted(verbs)
+
+
+def test_the_comparison_on_its_page_can_be_run(tmp_path: Path) -> None:
+    (example,) = (block for block in blocks(DOCS / "comparisons.md") if block.language == "toml")
+    (tmp_path / "mine.toml").write_text(example.body, encoding="utf-8")
+    made = load_comparison(tmp_path / "mine.toml")
+    assert (made.weights, made.recipe.epochs, list(made.controls)) == ((4e-7, 8e-7), 4, ["all of the batch"])
 
 
 @pytest.mark.parametrize(("quoted", "source"), QUOTED_FROM_RESULTS.items())

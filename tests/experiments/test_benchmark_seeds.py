@@ -28,7 +28,7 @@ def swept(**sweep: Any) -> Benchmark:
     return replace(toy(show=["sweep"], clean=False, sweep=sweep, **FEW), models=("alpha",))
 
 
-def test_a_pair_of_three_seeds_is_attacked_as_one_column(tmp_path: Path) -> None:
+def test_two_seeds_of_a_pair_are_attacked_as_one_column(tmp_path: Path) -> None:
     (found,), _ = run(tmp_path, replace(toy(**FEW), models=("alpha",)), seeds=2)
     assert found.sets[0].models == [f"{name}, seed {seed}" for name in ("Alpha", "Alpha+NT") for seed in (0, 1)]
     assert "Alpha 2 seeds, Alpha+NT 2 seeds" in benchmark_report(found.sets, samples=20).to_markdown()
