@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,8 @@ def test_baselines_are_validated_and_kept_after_every_epoch_others_after_the_las
 ) -> None:
     outcome = by_weight({1e-4: 0.0, 1e-3: 0.0, 1e-2: 0.0})
     _, fake, _ = choose(monkeypatch, tmp_path, outcome, noise_stds=(0.1,))
-    every, last = RunOptions(keep_epochs=True), RunOptions(validate_every=TrainingSpec().epochs)
+    shared = RunOptions(beginnings=tmp_path / "beginnings")
+    every, last = replace(shared, keep_epochs=True), replace(shared, validate_every=TrainingSpec().epochs)
     plain = ["baseline" in folder.name for _, folder, _ in fake.asked]
     assert [options for _, _, options in fake.asked] == [every if base else last for base in plain]
     assert sum(plain) == 3

@@ -55,6 +55,14 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Decoded photographs, shared between runs.", show_default="the run folder"),
     ] = None,
+    beginnings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where runs that differ in their penalty alone share the epochs before it begins.",
+            show_default="none",
+        ),
+    ] = None,
     device: options.Device = "auto",
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Seed of every random draw.", show_default=RECIPE)
@@ -96,6 +104,7 @@ def train(
             workers=workers,
             gradient_checkpointing=gradient_checkpointing,
             cache=cache,
+            beginnings=beginnings,
             keep_epochs=keep_epochs,
             tensorboard=tensorboard,
             progress=_Listener(output, tell),

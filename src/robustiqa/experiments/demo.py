@@ -119,6 +119,7 @@ def run_demo(
         told = replace(
             options or RunOptions(),
             cache=folder / "decoded",
+            beginnings=folder / "beginnings",
             progress=partial(on_training, label),
         )
         models[label] = load_model(train(spec, dataset, folder / label.lower(), told))

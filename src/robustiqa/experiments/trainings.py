@@ -23,6 +23,7 @@ from robustiqa.training.loop import HISTORY_FILE, RunOptions, train
 from robustiqa.training.spec import TrainingSpec
 
 LOCKS = ".locks"
+BEGINNINGS = "beginnings"
 Tell = Callable[[str], None]
 
 
@@ -168,7 +169,8 @@ class Trainings:
     def _train(self, variant: Variant) -> None:
         self._tell(f"training {variant.name}")
         every = 1 if variant.plain else self._recipe.epochs
-        options = replace(self._options, keep_epochs=variant.plain, validate_every=every)
+        beginnings = self._folder / BEGINNINGS
+        options = replace(self._options, keep_epochs=variant.plain, validate_every=every, beginnings=beginnings)
         train(self._spec(variant), self._dataset, self._folder / variant.name, options)
         if self._keep is not None:
             self._keep(variant.name, self.notes(variant))

@@ -29,14 +29,19 @@ def save_checkpoint(accelerator: Accelerator, folder: Path, step: int, progress:
     if not accelerator.is_main_process:
         return
     (beside / PROGRESS_FILE).write_text(json.dumps(progress), encoding="utf-8")
-    for path in beside.rglob("*"):
-        if path.is_file():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
-    sync_folder(beside)
+    sync_files(beside)
     beside.rename(final)
     sync_folder(folder)
     remove_checkpoints(folder, but=final)
+
+
+def sync_files(folder: Path) -> None:
+    """Waits until a folder's files are on the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -24,6 +24,7 @@ from robustiqa.core.penalty import Penalty
 from robustiqa.core.run_folder import WEIGHTS_FILE, open_run_folder, write_atomically
 from robustiqa.core.seeds import derive_seed
 from robustiqa.models.loading import save_model
+from robustiqa.training.beginnings import beginning_of
 from robustiqa.training.build import (
     build_loss,
     build_model,
@@ -83,6 +84,7 @@ class RunOptions:
         gradient_checkpointing: Whether to compute what a network's blocks hold again in the backward pass instead of
             keeping it: less memory, more time.
         cache: Folder for decoded photographs, shared between runs; inside the run folder, and removed, if None.
+        beginnings: Folder where runs share what their penalties leave alone (see `beginnings`); nothing if None.
         checkpoint_every: Optimizer steps between checkpoints, besides one after every epoch.
         keep_epochs: Whether to keep the weights of every epoch, as `epoch-01.safetensors` and so on.
         validate_every: Epochs between looks at the validation part; after the last epoch there always is one.
@@ -95,6 +97,7 @@ class RunOptions:
     workers: int = 0
     gradient_checkpointing: bool = False
     cache: Path | None = None
+    beginnings: Path | None = None
     checkpoint_every: int = 200
     keep_epochs: bool = False
     validate_every: int = 1
@@ -157,6 +160,7 @@ class _Run:
         place, processes = self.accelerator.device, self.accelerator.num_processes
         self.memory = StepMemory(spec, side, place, processes, options.gradient_checkpointing)
         self.memory.refuse_too_large(self.model)
+        self.beginning = beginning_of(spec, resolved, options.beginnings, self.accelerator)
         self.network, self.phases = prepare_phases(self.accelerator, self.model, spec)
         self.phase = self.phases[0]
         cache = DecodedPhotos(options.cache or folder / DECODED_FOLDER)
@@ -181,6 +185,8 @@ class _Run:
         self.accelerator.wait_for_everyone()
 
     def _resume(self) -> int:
+        if self.beginning is not None and not self.options.keep_epochs:
+            self.beginning.give(self.folder, self._is_validated)
         checkpoint = newest_checkpoint(self.folder)
         if checkpoint is None:
             return 0
@@ -254,8 +260,7 @@ class _Run:
 
     def _end_of_epoch(self, epoch: int, step: int) -> None:
         found: dict[str, float] = {}
-        due = (epoch + 1) % self.options.validate_every == 0 or epoch + 1 == self.spec.epochs
-        if due and self.validation is not None and self.accelerator.is_main_process:
+        if self.validation is not None and self._is_validated(epoch) and self.accelerator.is_main_process:
             with self.calibrated(step):
                 found = validate(self.model, self.validation, self.accelerator.device)
         self.history["epochs"].append({"epoch": epoch + 1, **found})
@@ -266,7 +271,13 @@ class _Run:
             if self.options.keep_epochs:
                 self._save_weights(self.folder / f"epoch-{epoch + 1:02d}.safetensors", step)
         self._checkpoint(step)
+        if self.beginning is not None and epoch + 1 == self.beginning.epochs:
+            self.beginning.keep(self.folder)
         self._tell(step, epoch, found.get("srocc"))
+
+    def _is_validated(self, epoch: int) -> bool:
+        due = (epoch + 1) % self.options.validate_every == 0 or epoch + 1 == self.spec.epochs
+        return self.validation is not None and due
 
     def _checkpoint(self, step: int) -> None:
         self.unlogged = list(averaged(self.accelerator, self.unlogged))
