@@ -7,7 +7,7 @@ import torch
 
 from robustiqa.attacks.gradient import FGSM
 from robustiqa.attacks.random_sign import RandomSign
-from robustiqa.evaluation import run
+from robustiqa.evaluation import batch_runs
 from robustiqa.evaluation.records import CLEAN
 from robustiqa.evaluation.run import evaluate
 from robustiqa.evaluation.spending import Spent, spending
@@ -75,7 +75,7 @@ def test_only_attacks_that_use_gradients_need_the_memory_of_the_clean_ones(monke
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(run, "spending", Told)
+    monkeypatch.setattr(batch_runs, "spending", Told)
     photos = tiny_dataset(train=0, validation=0, test=4, low=20, high=20)
     attacks = [FGSM(), RandomSign()]
     found = evaluate(ConvModel(seed=0).eval(), photos, attacks, batch_size=2, timed=True)

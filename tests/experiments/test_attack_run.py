@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from robustiqa.attacks.learned import SIGNS, STATE_FILE
+from robustiqa.attacks.universal import UAP
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import DataError, SpecError
 from robustiqa.core.model import QualityModel
+from robustiqa.core.tensor_files import write_tensors
 from robustiqa.evaluation.exported import load_exported
 from robustiqa.evaluation.records import CLEAN, Record
 from robustiqa.evaluation.study import study
@@ -263,3 +267,22 @@ def test_a_quick_run_is_marked_in_its_records(tmp_path: Path, weights: dict[str,
     found, _ = run(tmp_path / "run", weights, quick, tmp_path / "results" / "toys")
     assert found["whole"].info["info"]["quick"] is True
     assert "quick run, not a result" in build_results(tmp_path / "results").page
+
+
+def test_an_attack_that_asks_no_model_is_run_on_all_of_them_at_once(
+    tmp_path: Path, weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tile = 8 / 255 * torch.ones(3, 4, 4)
+    tensors, said = {"lower.perturbation": -tile, "raise.perturbation": tile}, {"goals": ["lower", "raise"]}
+    write_tensors(tmp_path / STATE_FILE, tensors, {"attack": "uap", "eps": 8 / 255, **said})
+    attacks = [{"name": "uap", "weights": str(tmp_path)}, {"name": "fgsm"}]
+    sets = [{"name": "whole", "photos": 3, "eps": "4/255", "attacks": attacks}]
+    plan = attack_plan_from_dict({"title": "Toys", "models": ["base", "NT"], "sets": sets})
+    together, told = run(tmp_path / "together", weights, plan=plan)
+    uap = plan.sets[0].attacks[0].label
+    assert [line for line in told if "uap" in line] == [f"whole: {uap}, {goal}, on base, NT" for goal in SIGNS]
+    monkeypatch.setattr(UAP, "asks_model", True)
+    apart, told = run(tmp_path / "apart", weights, plan=plan)
+    assert len([line for line in told if "uap" in line]) == 4
+    assert untimed(together["whole"].records) == untimed(apart["whole"].records)
+    assert together["whole"].info == apart["whole"].info

@@ -142,7 +142,7 @@ def test_several_processes_share_no_beginning(tmp_path: Path) -> None:
         num_processes = 2
         device = alone.device
 
-    assert beginning_of(spec_of(), {}, tmp_path, Two()) is None  # type: ignore[arg-type]
+    assert beginning_of(spec_of(), {}, tmp_path, Two()) is None
 
 
 def test_the_folder_says_nothing_of_the_penalty(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ class DirectedAttack(NamedAttack):
     """Base of attacks that can push scores up or down without asking the attacked model."""
 
     threat_model: ClassVar[str] = "black-box"
+    asks_model: ClassVar[bool] = False
 
     @abstractmethod
     def pushed(self, images: Tensor, signs: Tensor) -> Tensor:

@@ -142,6 +142,7 @@ class Attack(ABC):
     """
 
     threat_model: ClassVar[str] = "white-box"
+    asks_model: ClassVar[bool] = True  # False: for a `Push`, what it finds depends on the photo alone
 
     eps: float | str = "4/255"
     objective: Objective
@@ -190,6 +191,7 @@ class Attack(ABC):
         *,
         keys: Sequence[str] | None = None,
         clean: CleanPass | None = None,
+        found: Tensor | None = None,
     ) -> AttackResult:
         """Attacks a batch.
 
@@ -198,9 +200,11 @@ class Attack(ABC):
             images: Clean images, (N, 3, H, W), in [0, 1].
             keys: What names each photo in random draws; its place in the batch by default.
             clean: The clean pass of these images, if it was made already.
+            found: What this attack found for these images and one direction on another model. It is not searched for
+                again; only for an attack that does not ask the model (`asks_model`).
 
         Raises:
-            InputError: if the images leave [0, 1] or the model is in training mode.
+            InputError: if the images leave [0, 1], the model is in training mode, or `found` can not be.
         """
         check_pixels(images)
         check_eval_mode(model)
@@ -221,12 +225,17 @@ class Attack(ABC):
                 clean_scores = clean.scores
             oracle = Oracle(model, images, clean_scores, clean)
             oracle.white_box = self.threat_model == "white-box"
-            runs = [self._run(oracle, images, goal, names) for goal in self.objective.goals(clean_scores, oracle.scale)]
+            goals = self.objective.goals(clean_scores, oracle.scale)
+            if found is not None and (self.asks_model or len(goals) > 1 or not isinstance(goals[0], Push)):
+                raise InputError("what an attack found on one model is no use on another; leave out found.")
+            runs = [self._run(oracle, images, goal, names, found) for goal in goals]
         return keep_largest_change(images, clean_scores, runs, queries=oracle.queries, gradients=oracle.gradients)
 
-    def _run(self, oracle: Oracle, images: Tensor, goal: Goal, names: Sequence[str]) -> AttackRun:
-        generators = [generator(self.seed, name) for name in names]
-        found, contest = self.compete(oracle, images, goal, generators)
+    def _run(self, oracle: Oracle, images: Tensor, goal: Goal, names: Sequence[str], found: Tensor | None) -> AttackRun:
+        contest = None
+        if found is None:
+            generators = [generator(self.seed, name) for name in names]
+            found, contest = self.compete(oracle, images, goal, generators)
         adversarial = self.ball.project(found.detach(), images)
         in_8bit = self.ball.to_8bit(adversarial, images)
         spent = oracle.queries.clone()

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from robustiqa.attacks.base import NamedAttack
-from robustiqa.attacks.objectives import FartherEnd, Lower, Raise, RankSplit, create_objective
-from robustiqa.attacks.patchwise import attack_patchwise
 from robustiqa.attacks.perceptual_similarity import Similarity
 from robustiqa.core import pixels
-from robustiqa.core.attack import AttackResult, clean_pass
 from robustiqa.core.checks import check_positive_integer
 from robustiqa.core.dataset import Dataset, Photo
 from robustiqa.core.errors import InputError
 from robustiqa.core.model import QualityModel
 from robustiqa.core.run_folder import environment, open_run_folder
+from robustiqa.evaluation.batch_runs import PlannedRun, Shared, plan_runs, run_batch
 from robustiqa.evaluation.fitting import Fitting, Tell
-from robustiqa.evaluation.recording import Batch, attack_records, clean_records, transferred
-from robustiqa.evaluation.records import CLEAN, RECORDS_FILE, Record, RecordStore, check_finite
+from robustiqa.evaluation.recording import Batch
+from robustiqa.evaluation.records import CLEAN, RECORDS_FILE, RecordStore, check_finite
 from robustiqa.evaluation.shards import WHOLE, Shard
-from robustiqa.evaluation.spending import Spent, spending
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.models.crop_average import CropAverage
 from robustiqa.models.folding import folded
@@ -59,7 +55,8 @@ def evaluate(
 
     A model with a crop size is scored, and attacked end to end, through `CropAverage`; its batch norms are folded on a
     copy (`models.folding`), the same function in less time. An objective that picks a direction for each photo is run
-    as `lower` and `raise`, from which all such objectives can be read, unless it is to be run `once`.
+    as `lower` and `raise`, from which all such objectives can be read, unless it is to be run `once`. What does not
+    depend on the attacked model (`Attack.asks_model`) is found once for all models, and costs each what it cost once.
 
     Args:
         models: One model, or labels to models.
@@ -97,7 +94,7 @@ def evaluate(
         raise InputError(f"unknown variant {unknown[0]!r}; known: {', '.join(VARIANTS)}.")
     if not len(dataset):
         raise InputError(f"dataset {dataset.name!r} has no photographs to evaluate.")
-    runs = _plan(attacks, variants)
+    runs = plan_runs(attacks, variants)
     whole = {label: _whole_photo(folded(model), small).to(device).eval() for label, model in labeled.items()}
     targets = list(labeled) if attacked is None else list(attacked)
     strange = [label for label in targets if label not in labeled]
@@ -114,13 +111,14 @@ def evaluate(
     fitting = Fitting(tell)
     places = {photo.key: place for place, photo in enumerate(dataset, start=1)}
     for batch in _batches(dataset, batch_size, device, shard):
+        shared: Shared | None = {} if len(targets) > 1 else None
         for label in targets:
             model = whole[label]
             wanted = _identities(label, list(whole) if transfer else [label], batch, runs)
             if wanted <= done:
                 continue
             others = {name: other for name, other in whole.items() if name != label} if transfer else {}
-            work = partial(_run_batch, label, model, others, batch, runs, timed, lpips)
+            work = partial(run_batch, label, model, others, batch, runs, timed, lpips, shared)
             found = fitting.in_parts(model, batch.images, work)
             made = [record for record in found if record.identity not in done]
             check_finite(made)
@@ -176,7 +174,7 @@ def record_count(
     photos: int, models: int, attacks: Sequence[NamedAttack], variants: Sequence[str], transfer: bool
 ) -> int:
     """How many records a whole evaluation makes."""
-    scored = [models if transfer and run.variant == "end_to_end" else 1 for run in _plan(attacks, variants)]
+    scored = [models if transfer and run.variant == "end_to_end" else 1 for run in plan_runs(attacks, variants)]
     return photos * models * (1 + sum(scored))
 
 
@@ -207,37 +205,8 @@ def _all_neighbors(dataset: Dataset, batch_size: int) -> Iterator[list[tuple[Pho
         yield found
 
 
-class _Run(NamedTuple):
-    """An attack with one goal."""
-
-    attack: NamedAttack
-    goal: str
-    variant: str
-
-
-def _plan(attacks: Sequence[NamedAttack], variants: Sequence[str]) -> list[_Run]:
-    """What is run, each run once."""
-    runs: dict[tuple[str, str, str], _Run] = {}
-    for attack in attacks:
-        for variant in variants:
-            aim = create_objective(attack.objective)
-            picks = ("worst_of_both",) if variant == "patchwise" else ("farther_end", "worst_of_both", "rank_split")
-            # patchwise, `farther_end` decides crop by crop
-            both = aim.name in picks and not (isinstance(aim, FartherEnd | RankSplit) and aim.once)
-            goals = {"lower": Lower(), "raise": Raise()} if both else {aim.name: attack.objective}
-            for goal, objective in goals.items():
-                wanted = _Run(replace(attack, objective=objective), goal, variant)
-                planned = runs.setdefault((attack.label, goal, variant), wanted)
-                if planned.attack.objective != objective:
-                    raise InputError(
-                        f"{attack.label} is asked for both {planned.attack.objective!r} and {objective!r}, which "
-                        "records can't tell apart; evaluate them one at a time."
-                    )
-    return list(runs.values())
-
-
 def _identities(
-    label: str, scorers: Sequence[str], batch: Batch, runs: Sequence[_Run]
+    label: str, scorers: Sequence[str], batch: Batch, runs: Sequence[PlannedRun]
 ) -> set[tuple[str, str, str, str, str, str]]:
     """Of all records that one model as the attacked one gives on a batch."""
     return {(label, label, CLEAN, CLEAN, "end_to_end", key) for key in batch.keys} | {
@@ -246,45 +215,3 @@ def _identities(
         for scorer in (scorers if variant == "end_to_end" else [label])
         for key in batch.keys
     }
-
-
-def _run_batch(
-    label: str,
-    model: QualityModel,
-    others: Mapping[str, QualityModel],
-    batch: Batch,
-    runs: Sequence[_Run],
-    timed: bool,
-    lpips: Similarity | None,
-    part: slice,
-) -> Iterator[Record]:
-    """All records of one model as the attacked one on a part of one batch."""
-    batch = batch[part]
-    device = batch.images.device
-    with spending(device, timed) as clean_spent:
-        clean = clean_pass(model, batch.images)
-    yield from clean_records(label, batch, clean)
-    for attack, goal, variant in runs:
-        with spending(device, timed) as spent:
-            if variant == "patchwise":
-                if not isinstance(model, CropAverage):
-                    raise InputError(
-                        f"{label!r} takes whole photographs; a patchwise variant needs a model that averages crops."
-                    )
-                result: AttackResult = attack_patchwise(attack, model, batch.images, batch.keys)
-            else:
-                result = attack(model, batch.images, keys=batch.keys, clean=clean)
-            result.scores_8bit.tolist()  # waits for the device
-        if variant == "end_to_end" and result.gradients.any():
-            spent = _with_clean_pass(spent, clean_spent)
-        found = attack_records(label, batch, attack, goal, variant, result, spent, lpips)
-        yield from found
-        for other, scorer in others.items() if variant == "end_to_end" else ():
-            yield from transferred(other, scorer, batch, found, result)
-
-
-def _with_clean_pass(spent: Spent, clean: Spent) -> Spent:
-    """What an attack spent that begins from the shared pass over the clean photographs, whose memory it needs, too."""
-    if spent.memory is None or clean.memory is None:
-        return spent
-    return replace(spent, memory=max(spent.memory, clean.memory))

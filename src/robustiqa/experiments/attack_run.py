@@ -6,13 +6,14 @@ stopped, and what is kept is not done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from robustiqa.attacks.learned import SIGNS
 from robustiqa.attacks.perceptual_similarity import Similarity, create_similarity
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import SpecError
@@ -25,7 +26,7 @@ from robustiqa.evaluation.run import evaluate
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.experiments.attack_plan import AttackPlan, PhotoSet, Run
 from robustiqa.experiments.comparison_evaluation import Stage
-from robustiqa.experiments.kept import Kept
+from robustiqa.experiments.kept import Kept, only
 from robustiqa.experiments.reproduction import Place
 from robustiqa.experiments.sharing import Unit, share
 from robustiqa.experiments.trainings import LOCKS
@@ -113,54 +114,51 @@ class _SetWork:
         return {"name": self.dataset.name, "fingerprint": self.dataset.fingerprint(), "n": len(self.dataset)}
 
     def units(self) -> list[Unit]:
-        """Each attack and goal on each model.
+        """Each attack and goal on each model; on all at once where the attack does not ask them.
 
         Raises:
             SpecError: if there is work left on a model without weights.
         """
         found = []
         for run in self.plan.runs(self.photos):
-            for label in self.plan.models:
-                if run not in self.plan.runs(self.photos, label):
-                    continue
-                unit = self._unit(run, label)
-                if label not in self.models and not unit.done():
+            labels = [label for label in self.plan.models if run in self.plan.runs(self.photos, label)]
+            for label in labels:
+                if label not in self.models and not self._is_kept(run, label):
                     raise SpecError(f"{label!r} is not attacked to the end yet; give its weights: {label}=FILE.")
-                found.append(unit)
+            together = run.goal in SIGNS and not run.attack.asks_model
+            found += [self._unit(run, some) for some in ([labels] if together else [[label] for label in labels])]
         return found
 
-    def _unit(self, run: Run, label: str) -> Unit:
-        stage = Stage(run.attack.name, (run.attack,), goals=(run.goal,))
-        said = spec_hash({"set": self.photos.name, "attack": run.attack.label, "goal": run.goal, "model": label})
-        name = f"{slug(label)}-{run.attack.name}-{run.goal}-{said}"
-        return Unit(name, self._is_kept(stage, label), self._attacking(stage, run, label, name))
+    def _unit(self, run: Run, labels: Sequence[str]) -> Unit:
+        said = {"set": self.photos.name, "attack": run.attack.label, "goal": run.goal, "model": "+".join(labels)}
+        name = f"{slug('-'.join(labels))}-{run.attack.name}-{run.goal}-{spec_hash(said)}"
+        return Unit(
+            name,
+            lambda: all(self._is_kept(run, label) for label in labels),
+            lambda: self._attack(run, [label for label in labels if not self._is_kept(run, label)]),
+        )
 
-    def _is_kept(self, stage: Stage, label: str) -> Callable[[], bool]:
-        def done() -> bool:
-            kept = self.kept.read()
-            return kept is not None and stage.covered_by(kept, label, self.dataset)
+    def _is_kept(self, run: Run, label: str) -> bool:
+        stage, kept = Stage(run.attack.name, (run.attack,), goals=(run.goal,)), self.kept.read()
+        return kept is not None and stage.covered_by(kept, label, self.dataset)
 
-        return done
-
-    def _attacking(self, stage: Stage, run: Run, label: str, name: str) -> Callable[[], None]:
-        def attack() -> None:
-            self.place.tell(f"{self.photos.name}: {run.attack.label}, {run.goal}, on {label}")
-            place = self.place
-            options: dict[str, Any] = {"batch_size": place.batch_size, "device": place.device, "small": "pad"}
-            found = evaluate(
-                {label: self.models[label]},
-                self.dataset,
-                (run.on(self.models[label], self.dataset, **options),),
-                folder=place.folder / "evaluation" / slug(self.photos.name) / name,
-                timed=True,
-                lpips=self.lpips,
-                progress=place.progress,
-                tell=place.tell,
-                **options,
-            )
-            self.kept.add(found, label, lambda notes: self._notes())
-
-        return attack
+    def _attack(self, run: Run, labels: Sequence[str]) -> None:
+        place, name = self.place, self._unit(run, labels).name
+        place.tell(f"{self.photos.name}: {run.attack.label}, {run.goal}, on {', '.join(labels)}")
+        options: dict[str, Any] = {"batch_size": place.batch_size, "device": place.device, "small": "pad"}
+        found = evaluate(
+            {label: self.models[label] for label in labels},
+            self.dataset,
+            (run.on(self.models[labels[0]], self.dataset, **options),),
+            folder=place.folder / "evaluation" / slug(self.photos.name) / name,
+            timed=True,
+            lpips=self.lpips,
+            progress=place.progress,
+            tell=place.tell,
+            **options,
+        )
+        for label in labels:
+            self.kept.add(only(found, [label], found.info["info"]), label, lambda notes: self._notes())
 
     def _notes(self) -> dict[str, Any]:
         where = f"{self.place.device}, {torch.get_num_threads()} threads, batches of {self.place.batch_size}"

@@ -6,7 +6,7 @@ number of photographs that any of them shows. Records are kept by model and kind
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,15 +22,16 @@ from robustiqa.datasets.center_crop import center_crops
 from robustiqa.evaluation.records import CLEAN
 from robustiqa.evaluation.run import evaluate
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.attack_plan import AttackPlan, PhotoSet, Run
+from robustiqa.experiments.attack_plan import AttackPlan, PhotoSet
 from robustiqa.experiments.benchmark import Benchmark
-from robustiqa.experiments.benchmark_models import Column, Entrant, Workshop
+from robustiqa.experiments.benchmark_jobs import MODELS_HELD, TRANSFER, Job, Task, grouped
+from robustiqa.experiments.benchmark_models import Entrant, Workshop
 from robustiqa.experiments.benchmark_notes import benchmark_notes
 from robustiqa.experiments.benchmark_pages import Met, Page
 from robustiqa.experiments.benchmark_pictures import make_pictures
 from robustiqa.experiments.comparison import QUICK_PHOTOS
 from robustiqa.experiments.comparison_evaluation import Stage, fewer
-from robustiqa.experiments.kept import Kept
+from robustiqa.experiments.kept import Kept, only
 from robustiqa.experiments.reproduction import Place
 from robustiqa.experiments.sharing import Unit, share
 from robustiqa.experiments.trainings import LOCKS
@@ -41,8 +42,7 @@ from robustiqa.report.gallery import GalleryItem
 
 PART = "test"
 WHOLE_PHOTOGRAPHS = "whole"
-MODELS_HELD = 8  # in memory
-TRANSFER = "transfer"  # where records of what several models scored are kept
+TOGETHER = "together"  # where models are worked on that an attack does not ask
 
 
 @dataclass(frozen=True)
@@ -91,53 +91,9 @@ def run_benchmarks(
     work.check()
     workshop.prepare()
     made = workshop.files()
-    tasks = [_Task(benchmark, workshop.columns(benchmark), benchmark.plan(made)) for benchmark in benchmarks]
+    tasks = [Task(benchmark, workshop.columns(benchmark), benchmark.plan(made)) for benchmark in benchmarks]
     share(work.units(tasks), place.folder / LOCKS)
     return [work.found(task) for task in tasks]
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A benchmark whose models and attacks are there."""
-
-    benchmark: Benchmark
-    columns: Sequence[Column]
-    plan: AttackPlan
-
-    @property
-    def entrants(self) -> list[Entrant]:
-        return list({one.label: one for column in self.columns for one in column.entrants}.values())
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A model under an attack toward a goal, or not attacked; None for the number of photographs means all."""
-
-    entrant: Entrant
-    run: Run | None
-    crop: int | None
-    photos: int | None
-    others: tuple[Entrant, ...] = ()  # that score what is found
-
-    @property
-    def identity(self) -> tuple[str, str, int | None, str, str]:
-        label, goal = (CLEAN, CLEAN) if self.run is None else (self.run.attack.label, self.run.goal)
-        return self.entrant.label, self.owner, self.crop, label, goal
-
-    @property
-    def owner(self) -> str:
-        """Of the records."""
-        return TRANSFER if self.others else self.entrant.model
-
-
-def _jobs(task: _Task) -> Iterator[_Job]:
-    for entrant in task.entrants:
-        others = tuple(other for other in task.entrants if task.benchmark.transfer and other != entrant)
-        if task.benchmark.clean or not task.plan.sets:
-            yield _Job(entrant, None, None, None)
-        for photos in task.plan.sets:
-            for run in task.plan.runs(photos, entrant.model):
-                yield _Job(entrant, run, photos.crop, photos.photos, others)
 
 
 class _Work:
@@ -175,59 +131,51 @@ class _Work:
         chosen = Stage("", (), count).of(self.part)
         return chosen if crop is None else center_crops(chosen, crop)
 
-    def units(self, tasks: Sequence[_Task]) -> list[Unit]:
-        """What all tasks ask for, each once, on the largest number of photographs."""
-        largest: dict[tuple[str, str, int | None, str, str], _Job] = {}
-        for job in (job for task in tasks for job in _jobs(task)):
-            other = largest.get(job.identity)
-            if other is None or (other.photos is not None and (job.photos is None or job.photos > other.photos)):
-                largest[job.identity] = job
-        return [self._unit(job) for job in largest.values()]
+    def units(self, tasks: Sequence[Task]) -> list[Unit]:
+        """What all tasks ask for."""
+        return [self._unit(jobs) for jobs in grouped(tasks)]
 
-    def _unit(self, job: _Job) -> Unit:
-        label, _, crop, attack, goal = job.identity
-        said = {"model": label, "crop": crop, "attack": attack, "goal": goal, "photos": job.photos}
-        name = spec_hash({**said, **({"others": [one.label for one in job.others]} if job.others else {})})
-        return Unit(name, self._is_kept(job), self._attacking(job, name))
+    def _unit(self, jobs: Sequence[Job]) -> Unit:
+        name = _name(jobs)
+        return Unit(name, lambda: all(map(self._is_kept, jobs)), lambda: self._attack(jobs))
 
-    def _is_kept(self, job: _Job) -> Callable[[], bool]:
+    def _is_kept(self, job: Job) -> bool:
         label, _, _, attack, goal = job.identity
+        kept = self.store(job.owner, job.crop).read()
+        if kept is None:
+            return False
         wanted = {photo.key for photo in self.photographs(job.crop, job.photos)}
-        scorers = [label, *(other.label for other in job.others)]
+        return all(wanted <= kept.keys(one, attack, goal, label) for one in job.scorers)
 
-        def done() -> bool:
-            kept = self.store(job.owner, job.crop).read()
-            return kept is not None and all(wanted <= kept.keys(one, attack, goal, label) for one in scorers)
-
-        return done
-
-    def _attacking(self, job: _Job, name: str) -> Callable[[], None]:
-        def attack() -> None:
-            label, run, place = job.entrant.label, job.run, self.place
-            place.tell(f"{'clean scores' if run is None else f'{run.attack.label}, {run.goal}'}: {label}")
-            models = {entrant.label: self._model(entrant, job) for entrant in (job.entrant, *job.others)}
-            photos = self.photographs(job.crop, job.photos)
-            options: dict[str, Any] = {"batch_size": place.batch_size, "device": place.device, "small": "pad"}
-            found = evaluate(
-                models,
-                photos,
-                () if run is None else (run.on(models[label], photos, **options),),
-                folder=place.folder / "evaluation" / job.owner / name,
-                transfer=bool(job.others),
-                attacked=[label] if job.others else None,
-                timed=True,
-                progress=place.progress,
-                tell=place.tell,
-                **options,
-            )
-            where = f"{place.device}, {torch.get_num_threads()} threads, batches of {place.batch_size}"
+    def _attack(self, jobs: Sequence[Job]) -> None:
+        """Of a group, the models that are not done yet."""
+        jobs, place = [job for job in jobs if not self._is_kept(job)], self.place
+        first, labels = jobs[0], [job.entrant.label for job in jobs]
+        run, name = first.run, _name(jobs)
+        place.tell(f"{'clean scores' if run is None else f'{run.attack.label}, {run.goal}'}: {', '.join(labels)}")
+        models = {one.label: self._model(one, job) for job in jobs for one in (job.entrant, *job.others)}
+        photos = self.photographs(first.crop, first.photos)
+        options: dict[str, Any] = {"batch_size": place.batch_size, "device": place.device, "small": "pad"}
+        found = evaluate(
+            models,
+            photos,
+            () if run is None else (run.on(models[labels[0]], photos, **options),),
+            folder=place.folder / "evaluation" / (first.owner if len(jobs) == 1 else TOGETHER) / name,
+            transfer=bool(first.others),
+            attacked=labels if first.others else None,
+            timed=True,
+            progress=place.progress,
+            tell=place.tell,
+            **options,
+        )
+        where = f"{place.device}, {torch.get_num_threads()} threads, batches of {place.batch_size}"
+        for job in jobs:
+            own = only(found, job.scorers, found.info["info"]) if len(jobs) > 1 else found
+            plain = Evaluation(own.records, {**own.info, "attacks": own.attacks})  # labels: no paths of files
             store = self.store(job.owner, job.crop)
-            plain = Evaluation(found.records, {**found.info, "attacks": found.attacks})  # labels: no paths of files
-            store.add(plain, label, lambda notes: {"where": where, **notes, **self._mark})
+            store.add(plain, job.entrant.label, lambda notes: {"where": where, **notes, **self._mark})
 
-        return attack
-
-    def _model(self, entrant: Entrant, job: _Job) -> QualityModel:
+    def _model(self, entrant: Entrant, job: Job) -> QualityModel:
         model = self._load(entrant.file())
         store = self.store(job.owner, job.crop)
         kept = store.read()
@@ -239,14 +187,14 @@ class _Work:
             )
         return model
 
-    def found(self, task: _Task) -> Found:
+    def found(self, task: Task) -> Found:
         """What was found, as if nothing else had been run: in the order of the task, whoever did what first."""
         crops = dict.fromkeys(photos.crop for photos in task.plan.sets) or {None: None}
         sets = {crop: self._assembled(task, crop) for crop in crops}
         pictures = [item for crop, one in sets.items() for item in self._pictures(task, crop, one)]
         return Found(task.benchmark, tuple(sets.values()), tuple(pictures))
 
-    def _pictures(self, task: _Task, crop: int | None, found: Evaluation) -> list[GalleryItem]:
+    def _pictures(self, task: Task, crop: int | None, found: Evaluation) -> list[GalleryItem]:
         if EXAMPLES not in task.benchmark.show:
             return []
         entrants = {entrant.label: entrant for entrant in task.entrants}
@@ -254,7 +202,7 @@ class _Work:
         photos = self.photographs(crop, None)
         return make_pictures(found, photos, attacks, lambda label: self._load(entrants[label].file()), self.place)
 
-    def _assembled(self, task: _Task, crop: int | None) -> Evaluation:
+    def _assembled(self, task: Task, crop: int | None) -> Evaluation:
         sets = [photos for photos in task.plan.sets if photos.crop == crop]
         everything = (task.benchmark.clean and crop is None) or not sets
         met = _met(task.plan, sets)
@@ -282,6 +230,15 @@ class _Work:
         kept = Kept(self.place.kept / store, self.place.folder / LOCKS / store).read()
         assert kept is not None
         return kept
+
+
+def _name(jobs: Sequence[Job]) -> str:
+    """Of the unit and its folder."""
+    label, _, crop, attack, goal = jobs[0].identity
+    said: dict[str, Any] = {"model": label, "crop": crop, "attack": attack, "goal": goal, "photos": jobs[0].photos}
+    if jobs[0].others:
+        said["others"] = [one.label for one in jobs[0].others]
+    return spec_hash(said | ({"together": [job.entrant.label for job in jobs]} if len(jobs) > 1 else {}))
 
 
 def _kind(crop: int | None) -> str:
