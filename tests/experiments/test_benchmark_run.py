@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import Tensor
 
 from robustiqa.attacks.learned import STATE_FILE
-from robustiqa.attacks.universal import UAP
 from robustiqa.core.dataset import Dataset
 from robustiqa.core.errors import SpecError
 from robustiqa.core.model import QualityModel
@@ -300,34 +298,3 @@ def test_kept_records_are_enough_to_make_the_page_again(tmp_path: Path, toys: To
     run(tmp_path / "run", *benchmarks, kept=kept)
     assert files(kept) == before
     assert str(tmp_path) not in "".join(path.read_text() for path in kept.rglob("*.json"))
-
-
-def test_what_asks_no_model_is_found_for_all_at_once_and_only_for_those_that_lack_it(
-    tmp_path: Path, toys: Toys, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    searched: list[int] = []
-    push = UAP.pushed
-
-    def counted(self: UAP, images: Tensor, signs: Tensor) -> Tensor:
-        searched.append(len(images))
-        return push(self, images, signs)
-
-    monkeypatch.setattr(UAP, "pushed", counted)
-    (together,), told = run(tmp_path / "together", toy())
-    assert len(searched) == 3 * 2  # photographs, directions; not once more for each of four models
-    assert "Alpha, seed 0, Alpha+NT, seed 0, Beta, seed 0, Beta+NT, seed 0" in "\n".join(told)
-    one = {"models": ["hyperiqa"], "reported": {}}
-    (_,), _ = run(tmp_path / "pieces", replace(toy(**one), models=("alpha",)))
-    (pieces,), told = run(tmp_path / "pieces", toy())
-    assert [line for line in told if line.startswith("uap")] == [
-        f"{pieces.sets[0].attacks[2]}, {goal}: Beta, seed 0, Beta+NT, seed 0" for goal in ("lower", "raise")
-    ]
-    monkeypatch.setattr(UAP, "asks_model", True)
-    (apart,), _ = run(tmp_path / "apart", toy())
-    monkeypatch.setattr(UAP, "asks_model", False)
-    monkeypatch.setattr("robustiqa.experiments.benchmark_jobs.MODELS_HELD", 3)
-    (by_threes,), told = run(tmp_path / "threes", toy())
-    assert len([line for line in told if line.startswith("uap")]) == 2 * 2
-    for other in (pieces, apart, by_threes):
-        assert untimed(other.sets[0].records) == untimed(together.sets[0].records)
-        assert other.sets[0].info == together.sets[0].info
