@@ -137,7 +137,10 @@ class ScoreBoundary(NamedAttack):
         seed: Of textures and directions.
         query_budget: Most forward passes on one photo, a goal.
         search_trials: Textures to try before a boundary is brought closer.
-        refine_queries: Most forward passes of SurFree, a boundary.
+        refine_queries: Most forward passes of SurFree, a boundary; 100 as published. With 20, boundaries follow faster:
+            on 16 crops of validation photographs, light HyperIQA without NT, scores moved 7.0, 7.9 and 8.7 points after
+            250, 500 and 1,000 queries (SSIM .944, .940, .941), with 100 by 3.8, 5.7 and 8.5 (.972, .960, .946). There
+            Square at 2/255 moved them 8.0 after 500 at a higher SSIM (.976), so neither is the stronger attack.
         direction: What is tried first: `texture` as published; for ablations `sparse_noise` (normal noise where
             textures would be) or `gaussian_noise` (normal noise everywhere).
 
