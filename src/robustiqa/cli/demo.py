@@ -25,7 +25,7 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Run folder; running again continues.")] = Path(
         "runs/demo"
     ),
-    device: options.Device = "auto",
+    device: options.TrainingDevice = "auto",
     seed: options.Seed = 0,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Pictures attacked at a time.")] = 8,
     workers: Annotated[int, typer.Option(metavar="N", min=0, help="Processes that read photographs to train on.")] = 0,

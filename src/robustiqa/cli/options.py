@@ -14,6 +14,9 @@ Device = Annotated[
     str,
     typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, cuda:1, mps, or auto (a GPU if there is one)."),
 ]
+TrainingDevice = Annotated[
+    str, typer.Option(metavar="NAME", help="Where to compute: cpu, cuda, mps, or auto (a GPU if there is one).")
+]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random draw.")]
 
 

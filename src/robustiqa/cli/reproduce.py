@@ -101,7 +101,7 @@ def reproduce(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few photographs, one epoch or few steps: shows that it runs, no result.")
     ] = False,
-    device: options.Device = "auto",
+    device: options.TrainingDevice = "auto",
     batch_size: options.BatchSize = None,
     json: options.Json = False,
 ) -> int:

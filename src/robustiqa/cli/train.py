@@ -63,7 +63,7 @@ def train(
             show_default="none",
         ),
     ] = None,
-    device: options.Device = "auto",
+    device: options.TrainingDevice = "auto",
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Seed of every random draw.", show_default=RECIPE)
     ] = None,
