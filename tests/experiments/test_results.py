@@ -8,9 +8,11 @@ import pytest
 
 from robustiqa.core.errors import DataError
 from robustiqa.evaluation.exported import export, load_exported
+from robustiqa.evaluation.measures import Condition
 from robustiqa.evaluation.records import CLEAN
+from robustiqa.evaluation.study import study
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.experiments.results import TOGETHER, build_results, main, results_page
+from robustiqa.experiments.results import IN_SHORT, TOGETHER, build_results, main, results_page
 from robustiqa.experiments.side_by_side import side_by_side
 from tests.evaluation.synthetic import CALIBRATION, COMPARISON, FGSM_LABEL, synthetic
 
@@ -37,6 +39,8 @@ def test_the_page_holds_notes_and_tables_of_each_run_in_order(tmp_path: Path) ->
     assert written == results_page(results)
     places = [written.index(part) for part in ("# Results", "*Data.*", "## Run a", "Clean", "## Run b")]
     assert places == sorted(places)
+    headings = [line for line in written.splitlines() if line.startswith("#")]
+    assert headings == ["# Results", "## Run a", "### Method", "## Run b", "### Method"]  # notes give the titles
 
 
 def _comparison(folder: Path, count: int, seed: int, dataset: str = "made-up") -> None:
@@ -71,6 +75,26 @@ def test_comparisons_of_the_papers_models_stand_side_by_side_on_photographs_that
     assert _attacked(attacked, "MANIQA, nt-1") == _attacked(load_exported(maniqa), "nt-1")
     page = results_page(tmp_path)
     assert page.index(f"# {TOGETHER}") < page.index("0.876 → 0.871") < page.index("# Robustness")
+
+
+def test_a_table_of_all_comparisons_opens_the_page_the_papers_models_first(tmp_path: Path) -> None:
+    for seed, name in enumerate(["a-comparison-of-mine", "nt-dbcnn-biq2021-light", "nt-biq2021-light"]):
+        _comparison(tmp_path / name, 12, seed)
+    page = results_page(tmp_path)
+    assert page.index(f"## {IN_SHORT}") < page.index(f"## {TOGETHER}")
+    table = page[page.index(f"## {IN_SHORT}") : page.index(f"## {TOGETHER}")]
+    places = [table.index(f"**{title}**") for title in ("HyperIQA", "DBCNN", "a-comparison-of-mine")]
+    assert places == sorted(places)
+    read = study(load_exported(tmp_path / "nt-biq2021-light"))
+    assert read.comparison is not None
+    pair = read.comparison.base, read.comparison.defended
+    condition = Condition(FGSM_LABEL, "worst_of_both")
+    spread = [read.summary.estimate(group, "change_over_spread", condition).value for group in pair]
+    reduction = read.summary.reduction(*pair, "change_over_spread", condition).value
+    (row, *_) = [line for line in table.splitlines() if line.startswith(f"| {FGSM_LABEL}".replace("_", "\\_"))]
+    for text in (*(f"{value:.2f}" for value in spread), f"{100 * reduction:.0f}\u00a0%", " 12 |"):
+        assert text in row.replace("−", "-")
+    assert f"{read.summary.estimate(pair[0], 'srocc_mos').value:.3f}" in table
 
 
 def test_comparisons_on_different_photographs_do_not_stand_side_by_side(tmp_path: Path) -> None:

@@ -155,7 +155,11 @@ def report(
         InputError: if there are no records, they are unfinished, one holds NaN, or the comparison does not fit them.
     """
     check_finite(evaluation)
-    read = study(evaluation, samples=samples, seed=seed)
+    return report_of(study(evaluation, samples=samples, seed=seed), gallery)
+
+
+def report_of(read: Study, gallery: Sequence[GalleryItem] = ()) -> Report:
+    """As `report`, of an evaluation that was read already."""
     check_same_photos(read)
     return Report(
         title=str(read.notes.get("title", "Robustness of image quality models")) + quick_note(read),
