@@ -150,7 +150,7 @@ def test_kept_records_are_enough_without_weights_and_give_tables_and_figures(
     results = build_results(tmp_path / "results")
     assert results == build_results(tmp_path / "results")
     assert list(results.figures) == [f"images/toys-query-curve-{number}.svg" for number in (1, 2)]
-    for text in ("# How it was run", "# Toys", "whole: Every attack", "One crop: square by queries", "it does not"):
+    for text in ("# How it was run", "## Toys", "whole: Every attack", "One crop: square by queries", "it does not"):
         assert text in results.page
     assert "](images/toys-query-curve-1.svg)" in results.page
     main(["--results", str(tmp_path / "results"), "--page", str(tmp_path / "docs" / "results.md")])

@@ -102,6 +102,7 @@ def test_a_benchmark_holds_the_locks_of_the_comparison_in_whose_folder_it_trains
     tmp_path: Path, toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "of-alpha"
+    (folder / "trainings").mkdir(parents=True)
     watching = Watching(folder)
     monkeypatch.setattr("robustiqa.experiments.trainings.train", watching.train)
     few = [{"name": "few", "photos": 2, "attacks": [{"name": "fgsm"}]}]
@@ -121,6 +122,7 @@ def test_what_a_comparison_is_at_is_left_to_it_and_not_trained_again(
     """While the comparison trains the baseline, the benchmark goes on with the rest and then takes what was made."""
     folder = tmp_path / "of-alpha"
     baseline = folder / "trainings" / "baseline-seed-0"
+    baseline.parent.mkdir(parents=True)
     held = claim(folder / LOCKS / "baseline-seed-0.lock")
     held.__enter__()
 

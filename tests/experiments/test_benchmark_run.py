@@ -192,7 +192,7 @@ def test_a_sweep_varies_one_number_and_takes_what_is_trained_already(tmp_path: P
     other = replace(toy(sets=one, show=["sweep"], sweep=steps), models=("alpha",))
     (found,), told = run(tmp_path / "run", other)
     assert found.sets[0].models == [
-        "Alpha+NT, epochs 1, h 0.01, weight 0.0001, seed 0",
+        "Alpha+NT, epochs 1, weight 0.0001, seed 0",
         "Alpha+NT, epochs 1, h 0.1, weight 0.0001, seed 0",
     ]
     assert "training nt-0.0001-seed-0 (alpha-epochs-1-h-0.1)" in told

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from robustiqa.attacks import attacks
 from robustiqa.evaluation.measures import Condition, Group
 from robustiqa.evaluation.records import Record
 from robustiqa.evaluation.study import Study, study
 from robustiqa.evaluation.views import Evaluation
-from robustiqa.report.captions import budget, method, notes, objective_name, photographs
+from robustiqa.report.captions import budget, is_blind, method, notes, objective_name, photographs
 from robustiqa.report.controls import controls_table
 from robustiqa.report.layouts import honest_table, paper_table
 from robustiqa.report.tables import Table
@@ -160,7 +161,7 @@ def test_the_method_explains_each_word_once(read: Study) -> None:
         "Where most scores lie on one side, they move together and keep their order, so it flatters.",
         "Change / clean spread: the root mean square change over the standard deviation of the model's own clean "
         "scores. Squeezing scores together does not lower it.",
-        "White-box: each model is attacked on itself.",
+        "Each model is attacked on itself. White-box: the attack uses gradients of the model.",
         "Checks of the records: random output, zero gradient, saturated head, budget broken; no flag was raised. "
         "Without occasion, and so not made: training mode, black box stronger, iterative weaker, larger budget weaker, "
         "not converged, lost in 8bit, one sided, shrunk scores.",
@@ -175,9 +176,23 @@ def test_the_method_of_one_unattacked_model_is_short() -> None:
     assert said[0] == "Taken at home." and len(said) == 3
     assert "(7 resamples, seed 3)" in said[1]
     attacked_alone = method(study(synthetic(3, models={"only": MODELS["base-1"]}, goals=("lower",))))
-    assert "White-box: the attack sees the model." in attacked_alone
+    assert "White-box: the attack uses gradients of the model." in attacked_alone
     assert not any(sentence.startswith(("Worst", "Rank", "Farther", "Patchwise")) for sentence in attacked_alone)
 
 
 def test_a_group_of_one_is_one_seed(read: Study) -> None:
     assert " one 1 seed\u00a0·" in notes(read, [Group("one", ("nt-1",))])[-1]
+
+
+def test_black_box_attacks_are_not_called_white_box() -> None:
+    registered = {name: attacks.get(name) for name in attacks.names()}
+    blind = {name for name, found in registered.items() if found.threat_model != "white-box"} - {"random_sign"}
+    assert {name for name in registered if is_blind(f"{name}(eps=4/255)")} == blind
+    renamed = {FGSM_LABEL: "square(eps=4/255, queries=10)"}
+    made = synthetic(6)
+    records = tuple(replace(one, attack=renamed.get(one.attack, one.attack)) for one in made.records)
+    told = study(replace(made, records=records), samples=7)
+    for attack in told.attacks:
+        (said,) = notes(told, told.columns, [Condition(attack, "worst_of_both")])[-1:]
+        assert ("white-box" in said) == (attack not in renamed.values())
+        assert "attacked on = scored by" in said

@@ -110,7 +110,8 @@ def reproduce(
     A comparison trains, chooses, attacks and reports. A plan of attacks takes models that are there (--weights) and
     makes tables of what each attack does to them. A benchmark takes the models of several comparisons, trained here or
     before (--trained), and makes a table or figure of the paper. Several processes may work on one run folder at once,
-    started one by one or by torchrun. With --keep FOLDER, another machine goes on from the finished records alone.
+    started one by one or by torchrun. With --keep FOLDER, another machine goes on with a comparison or a plan from the
+    finished records alone; a benchmark also needs its trainings (--trained) and what its attacks read (--attack-file).
 
     Example: robustiqa reproduce nt-biq2021-light --data biq2021:data/biq2021 --out runs/light
     """

@@ -50,10 +50,15 @@ class Entrant:
     trainings: Trainings
     variant: Variant
 
+    @property
+    def weights(self) -> Path:
+        """Where its weights belong."""
+        return self.trainings.weights(self.variant)
+
     def file(self) -> Path:
         """Its weights; trained if they are not there."""
         self.trainings.units(self.variant)  # makes it known
-        return self.trainings.file(self.trainings.weights(self.variant))
+        return self.trainings.file(self.weights)
 
 
 @dataclass(frozen=True)
@@ -109,12 +114,16 @@ class Workshop:
         for name in runs:
             if name not in self._models:
                 raise SpecError(f"no benchmark attacks a model {name!r}; they attack {', '.join(self._models)}.")
+            if not (runs[name] / "trainings").is_dir():
+                raise SpecError(f"{runs[name]} is not the run folder of a comparison: it has no folder 'trainings'.")
         taken = [name for one in benchmarks for name in one.files]
         for name in given:
             if name not in {*taken, *self._sources_of_fits(taken)}:
                 raise SpecError(
                     f"no benchmark takes a file {name!r}; they take {', '.join(dict.fromkeys(taken)) or 'none'}."
                 )
+            if not Path(given[name]).exists():
+                raise SpecError(f"there is no file {given[name]} for {name!r}.")
         self._comparisons = {model: self._comparison(model, self._known[model]) for model in self._models}
         for model, comparison in self._comparisons.items():
             if seeds > len(comparison.seeds):
@@ -211,7 +220,7 @@ class Workshop:
         weight, changed = recipe.penalty.weight, dict(sweep.recipe)
         if sweep.field == WEIGHT:
             weight = value
-        else:
+        elif recipe.with_values({sweep.field: value}) != recipe:
             recipe, changed = recipe.with_values({sweep.field: value}), {**changed, sweep.field: value}
         trainings = self._pair_trainings(model)
         said = []

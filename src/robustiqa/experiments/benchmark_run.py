@@ -141,8 +141,9 @@ class _Work:
 
     def _is_kept(self, job: Job) -> bool:
         label, _, _, attack, goal = job.identity
-        kept = self.store(job.owner, job.crop).read()
-        if kept is None:
+        store = self.store(job.owner, job.crop)
+        kept = store.read()
+        if kept is None or store.of_other_weights(label, job.entrant.weights, self._load):
             return False
         wanted = {photo.key for photo in self.photographs(job.crop, job.photos)}
         return all(wanted <= kept.keys(one, attack, goal, label) for one in job.scorers)
@@ -173,7 +174,11 @@ class _Work:
             own = only(found, job.scorers, found.info["info"]) if len(jobs) > 1 else found
             plain = Evaluation(own.records, {**own.info, "attacks": own.attacks})  # labels: no paths of files
             store = self.store(job.owner, job.crop)
-            store.add(plain, job.entrant.label, lambda notes: {"where": where, **notes, **self._mark})
+            store.add(
+                plain,
+                job.entrant.label,
+                lambda notes: {**notes, "where": _joined(notes, where), **self._mark},
+            )
 
     def _model(self, entrant: Entrant, job: Job) -> QualityModel:
         model = self._load(entrant.file())
@@ -230,6 +235,11 @@ class _Work:
         kept = Kept(self.place.kept / store, self.place.folder / LOCKS / store).read()
         assert kept is not None
         return kept
+
+
+def _joined(notes: Mapping[str, Any], where: str) -> str:
+    """The noted places of work and one more, each once."""
+    return "; ".join(sorted({*filter(None, str(notes.get("where", "")).split("; ")), where}))
 
 
 def _name(jobs: Sequence[Job]) -> str:

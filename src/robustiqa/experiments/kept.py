@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from robustiqa.core.model import QualityModel
+from robustiqa.core.tensor_files import FileStamp, file_stamp
 from robustiqa.evaluation.exported import INFO_FILE, export, load_exported, merge
 from robustiqa.evaluation.views import Evaluation
 from robustiqa.experiments.sharing import claim
+from robustiqa.models.weights import state_hash
 
 Notes = Mapping[str, Any]
 
@@ -26,6 +29,7 @@ class Kept:
         self.folder = folder
         self._lock = locks / "kept.lock"
         self._read: tuple[tuple[int, ...], Evaluation] | None = None
+        self._states: dict[FileStamp, str] = {}
 
     def read(self) -> Evaluation | None:
         """All kept records, or None where there are none yet."""
@@ -37,6 +41,17 @@ class Kept:
         if self._read is None or self._read[0] != stamp:
             self._read = (stamp, load_exported(self.folder))
         return self._read[1]
+
+    def of_other_weights(self, label: str, weights: Path, load: Callable[[Path], QualityModel]) -> bool:
+        """Whether records under a label are of another model than a weights file holds; no, where there is none."""
+        kept = self.read()
+        known = None if kept is None else kept.info["models"].get(label)
+        if known is None or not weights.is_file():
+            return False
+        stamp = file_stamp(weights)
+        if stamp not in self._states:
+            self._states[stamp] = state_hash(load(weights))
+        return bool(known["state"] != self._states[stamp])
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -56,6 +71,10 @@ class Kept:
             kept = self.read()
             parts = [found] if kept is None else [_without_other(kept, found, label), found]
             merged = merge(parts, extend({} if kept is None else kept.info["info"]))
+            for one in merged.info["models"]:
+                known = {} if kept is None else kept.info["models"].get(one, {})
+                if "environment" in known:
+                    merged.info["models"][one].setdefault("environment", known["environment"])
             merged.info["models"][label]["environment"] = found.info["environment"]
             export(merged, self.folder)
 

@@ -31,6 +31,7 @@ from robustiqa.experiments.comparison_evaluation import Progress, Stage, evaluat
 from robustiqa.experiments.kept import Kept, Notes, only
 from robustiqa.experiments.sharing import Unit, share
 from robustiqa.experiments.trainings import LOCKS, Tell, Trainings
+from robustiqa.models.loading import load_model
 from robustiqa.training.loop import RunOptions
 
 BASELINE = "baseline"
@@ -144,7 +145,7 @@ class _Work:
         return [
             Unit(
                 f"{stage.name} {label}",
-                self._is_kept(stage, label),
+                self._is_kept(stage, label, weights),
                 self._evaluation(stage, label, weights),
                 ready=weights.is_file,
             )
@@ -159,9 +160,11 @@ class _Work:
             if kept is not None and (choice is not None or "comparison" not in kept.info["info"]):
                 self._export(kept, choice)
 
-    def _is_kept(self, stage: Stage, label: str) -> Callable[[], bool]:
+    def _is_kept(self, stage: Stage, label: str, weights: Path) -> Callable[[], bool]:
         def done() -> bool:
             kept = self._kept.read()
+            if self._kept.of_other_weights(label, weights, load_model):
+                return False
             return kept is not None and stage.covered_by(kept, label, stage.of(self.dataset.part("test")))
 
         return done

@@ -23,7 +23,7 @@ from robustiqa.experiments.subjects_spec import DEFAULT, Subject, load_subjects
 from robustiqa.report.attack_report import attack_report
 from robustiqa.report.benchmark import benchmark_report
 from robustiqa.report.checks import check_finite
-from robustiqa.report.html import Report, report_of
+from robustiqa.report.html import TITLE, Report, report_of
 from robustiqa.report.overview import overview_table
 
 HEADER = """# Results
@@ -62,8 +62,9 @@ def build_results(folder: Path) -> Results:
         raise DataError(f"{folder} holds no exported evaluation; expected folders with {INFO_FILE}.")
     read = {run: _read(run) for run in sorted(comparisons, key=_place)}
     sections = [HEADER.strip()]
-    if any(study.comparison is not None for study in read.values()):
-        table = overview_table({_title(run): study for run, study in read.items()})
+    compared = {_title(run): study for run, study in read.items() if study.comparison and not study.notes.get("quick")}
+    if compared:
+        table = overview_table(compared)
         sections.append(f"## {IN_SHORT}\n\n{table.to_markdown().strip()}")
     sections += _notes(folder)
     figures: dict[str, str] = {}
@@ -105,9 +106,9 @@ def _title(run: Path) -> str:
 
 
 def _part(report: str, *, titled: bool = False) -> str:
-    """A report as a part of the page: its headings one level lower, its title left out where notes give one."""
+    """A report as a part of the page: its headings one level lower, no title of its own where notes give one."""
     lines = report.strip().splitlines()
-    if titled and lines[0].startswith("# "):
+    if titled and lines[0] == f"# {TITLE}":
         lines = lines[1:]
     return "\n".join(f"#{line}" if re.match("#+ ", line) else line for line in lines).strip()
 

@@ -78,6 +78,9 @@ def subjects_from_dict(values: Values) -> Subjects:
     for name, said in values["models"].items():
         check_fields(said, f"model {name!r}", ("title", "comparison"))
         models[name] = Subject(str(said["title"]), str(said["comparison"]))
+    titles = [title for one in models.values() for title in (one.title, f"{one.title}+NT")]
+    if twice := [title for title in titles if titles.count(title) > 1]:
+        raise SpecError(f"two models are called {twice[0]!r}; records can't tell them apart.")
     sources = {}
     for name, said in values.get("sources", {}).items():
         check_fields(said, f"source {name!r}", ("recipe",))

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from robustiqa.core.dataset import Dataset
-from robustiqa.core.run_folder import WEIGHTS_FILE, environment, slug, spec_hash
+from robustiqa.core.run_folder import WEIGHTS_FILE, environment, known_spec, open_run_folder, slug, spec_hash
 from robustiqa.experiments.sharing import Unit, share
 from robustiqa.training.build import resolve
 from robustiqa.training.loop import HISTORY_FILE, RunOptions, train
@@ -118,6 +118,7 @@ class Trainings:
         self._controls = dict(controls or {})
         self._locks = locks or folder / LOCKS
         self._variants: dict[str, Variant] = {}
+        self._checked: set[str] = set()
 
     def get(self, *variants: Variant) -> list[Trained]:
         """Of each model the validation SROCC, and where its weights belong; trains what is not known yet.
@@ -141,9 +142,22 @@ class Trainings:
         return Trained(self.weights(variant), validation)
 
     def known(self, variant: Variant) -> bool:
-        """Whether its validation SROCC is known without training it."""
+        """Whether its validation SROCC is known without training it.
+
+        Raises:
+            SpecError: if its folder holds a model that was trained otherwise.
+        """
         kept = self._kept.get(variant.name)
-        return self.weights(variant).is_file() or (kept is not None and kept["spec"] == self._hash(variant))
+        return self._is_trained(variant) or (kept is not None and kept["spec"] == self._hash(variant))
+
+    def _is_trained(self, variant: Variant) -> bool:
+        weights = self.weights(variant)
+        if not weights.is_file():
+            return False
+        if variant.name not in self._checked and known_spec(weights.parent):
+            open_run_folder(weights.parent, resolve(self._spec(variant), self._dataset))
+        self._checked.add(variant.name)
+        return True
 
     def notes(self, variant: Variant) -> dict[str, Any]:
         """What to keep of a training: its spec's hash, where it ran, and validation SROCC (None: not measured)."""
@@ -159,7 +173,7 @@ class Trainings:
     def file(self, weights: Path) -> Path:
         """A file of weights that `get` named, whose run is made again if it is not there."""
         variant = self._variants[weights.parent.name]
-        share([self._unit(variant, weights.is_file)], self._locks)
+        share([self._unit(variant, lambda: self._is_trained(variant))], self._locks)
         return weights
 
     def weights(self, variant: Variant) -> Path:

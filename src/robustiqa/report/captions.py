@@ -36,6 +36,7 @@ PROTOCOLS = {
 QUICK = "quick run, not a result"
 FLAGS_RAISED = "Flags raised: "
 SHORT_PROTOCOLS = {"covering grid": "covering grid of crops", "as the model has it": "scored whole"}
+BLIND = ("facpa", "korhonen", "nes", "score_boundary", "spsa", "square", "uap")  # black-box, by name
 
 
 def objective_name(objective: str) -> str:
@@ -117,7 +118,9 @@ def notes(
         budgets = "; ".join(budget(study, attack) for attack in dict.fromkeys(c.attack for c in attacked))
         said += [] if by_row else [budgets]
         said.append(" and ".join(dict.fromkeys(f"{c.precision} images" for c in attacked)))
-        seen = "attacked on → scored by, as marked" if transfer else "white-box: attacked on = scored by"
+        seen = "attacked on → scored by, as marked" if transfer else "attacked on = scored by"
+        if not transfer and not any(is_blind(condition.attack) for condition in attacked):
+            seen = f"white-box: {seen}"
         said += [] if by_row else [seen]
         said.append(" and ".join(dict.fromkeys(VARIANTS[c.variant] for c in attacked)))
     said += [SHORT_PROTOCOLS.get(name, name) for name in _protocols(study, groups)]
@@ -126,6 +129,11 @@ def notes(
         *flags_note(study, flagged or groups, conditions),
         "\u00a0· ".join(said).replace("%", "\u00a0%") + ".",
     )
+
+
+def is_blind(attack: str) -> bool:
+    """Whether an attack of ours, by its label, does without gradients of the model; random signs are no attack."""
+    return attack.partition("(")[0] in BLIND
 
 
 def flags_note(study: Study, groups: Sequence[Group], conditions: Sequence[Condition] = ()) -> tuple[str, ...]:
@@ -193,9 +201,8 @@ def method(study: Study) -> tuple[str, ...]:
             *(MEANINGS[objective] for objective in objectives if objective in MEANINGS),
             "Change / clean spread: the root mean square change over the standard deviation of the model's own clean "
             "scores. Squeezing scores together does not lower it.",
-            "White-box: each model is attacked on itself."
-            if len(study.labels) > 1
-            else "White-box: the attack sees the model.",
+            ("Each model is attacked on itself. " if len(study.labels) > 1 else "")
+            + "White-box: the attack uses gradients of the model.",
             checks_made(study),
         ]
     if "end_to_end" in variants:

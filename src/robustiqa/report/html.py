@@ -40,6 +40,7 @@ SHOWN_WITH = {  # sections that are left out where there is nothing for them
     "More": "more_tables",
     "Checks": "checks",
 }
+TITLE = "Robustness of image quality models"  # of what has none of its own
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def report_of(read: Study, gallery: Sequence[GalleryItem] = ()) -> Report:
     """As `report`, of an evaluation that was read already."""
     check_same_photos(read)
     return Report(
-        title=str(read.notes.get("title", "Robustness of image quality models")) + quick_note(read),
+        title=str(read.notes.get("title", TITLE)) + quick_note(read),
         subtitle=_subtitle(read),
         findings=findings(read),
         keys=key_figures(read),

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from robustiqa.evaluation.measures import MEASURES, UNTOUCHED, Condition, Estimate, Group
 from robustiqa.report.benchmark_study import BenchmarkStudy
-from robustiqa.report.benchmark_tables import MAIN, OBJECTIVES, gain_conditions, gain_terms
+from robustiqa.report.benchmark_tables import MAIN, OBJECTIVES, PAPER, gain_conditions, gain_terms
 from robustiqa.report.captions import notes, objective_name
 from robustiqa.report.tables import Block, Cell, Column, Row, Table, number
 
@@ -123,18 +123,18 @@ def _most_improve(read: BenchmarkStudy, objective: str) -> Verdict:
     why = f"{better} of {known} cells improve, {sure} beyond chance"
     if worse:
         why += f"; worse beyond chance are {len(worse)}, such as {', '.join(worse[:3])}"
-    told = _reported_cells(read)
+    told = _reported_cells(read) if objective == PAPER else ""
     return Verdict(2, objective, HELD if 2 * better > known else NOT_HELD, why + told)
 
 
 def _reported_cells(read: BenchmarkStudy) -> str:
-    """How many cells improve among the reported numbers."""
+    """How many of the same cells improve among the reported numbers."""
     cells = [
-        (measure, pair)
+        (measure, reported)
+        for pair in read.pairs
+        for condition in read.conditions(PAPER, (pair.base, pair.defended))
         for measure in CELLS
-        for attack, models in read.notes["reported"].get(measure, {}).items()
-        for pair in models.values()
-        if attack != "none"
+        if (reported := read.reported(measure, pair.model, condition.attack)) is not None
     ]
     improved = sum(_sign(measure) * (after - before) > 0 for measure, (before, after) in cells)
     return f"; in the paper {improved} of {len(cells)}" if cells else ""

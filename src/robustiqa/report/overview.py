@@ -17,11 +17,10 @@ def overview_table(found: Mapping[str, Study]) -> Table:
     """Accuracy on clean photographs and the change under each attack, with and without the defense.
 
     Args:
-        found: Title to a comparison; those without a comparison have no place in it.
+        found: Title to a comparison.
     """
-    compared_ones = {title: study for title, study in found.items() if study.comparison is not None}
-    blocks = [Block(tuple(_rows(study)), title) for title, study in compared_ones.items()]
-    names = dict.fromkeys(group.name for study in compared_ones.values() for group in study.columns)
+    blocks = [Block(tuple(_rows(study)), title) for title, study in found.items()]
+    names = dict.fromkeys(group.name for study in found.values() for group in study.columns)
     plain, defended = names if len(names) == 2 else ("plain", "defended")
     return Table(
         "overview",

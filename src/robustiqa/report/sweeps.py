@@ -86,7 +86,7 @@ def _heads(read: BenchmarkStudy) -> Iterator[Column]:
         title = f"{value:g}" if alike else f"value {place + 1}"
         yield Column(title)
         if _reports(read):
-            yield Column(f"{title}, {REPORTED}")
+            yield Column(REPORTED if alike else f"{title}, {REPORTED}")
 
 
 def sweep_figures(read: BenchmarkStudy) -> Iterator[Figure]:
