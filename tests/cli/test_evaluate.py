@@ -72,7 +72,7 @@ def test_running_again_makes_no_record_anew_and_prints_the_same(
     def refuse(*_: Any) -> None:
         raise AssertionError("a record was made again")
 
-    monkeypatch.setattr(evaluation_run, "_run_batch", refuse)
+    monkeypatch.setattr(evaluation_run, "run_batch", refuse)
     ran = run(*asked, "--no-report", "--out", evaluated)
     assert ran.code == 0
     report = run("report", evaluated)
